@@ -1,0 +1,281 @@
+"""The bundle: a folder with ``manifest.json`` and the model files. The only bridge from compiler to device.
+
+Writing is atomic (a hidden folder beside the destination, renamed at the end); reading is strict (schema version,
+every file present, every sha256 right, no path that leaves the folder).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from edge_yolov9.errors import BundleError
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output of the model file.
+
+    ``real = (integer - zero_point) * scale`` for integer tensors; ``scale`` is None for float ones.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    """numpy name: uint8, int8, float32, float16."""
+    layout: str
+    """"NCHW" or "NHWC"."""
+    scale: float | None = None
+    zero_point: int | None = None
+
+
+@dataclass(frozen=True)
+class InputRule:
+    """How a frame becomes the input tensor: letterbox, then colour order, then ``value * scale``."""
+
+    tensor: TensorSpec
+    height: int
+    width: int
+    color: str = "RGB"
+    """Channel order the tensor expects: "RGB" or "BGR". Frames are BGR."""
+    scaling: float = 1 / 255
+    """Factor from uint8 pixel to the real value of the tensor; 1.0 where the graph does it itself."""
+    letterbox: str = "centre"
+    pad_value: int = 114
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Deployment defaults of the detector."""
+
+    confidence: float = 0.25
+    iou: float = 0.45
+    max_detections: int = 300
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything the device must know. ``files`` maps relative POSIX paths to sha256 hex digests."""
+
+    variant: str
+    names: tuple[str, ...]
+    target: str
+    board: str
+    precision: str
+    input: InputRule
+    outputs: tuple[TensorSpec, ...]
+    """box_p3, class_p3, box_p4, class_p4, box_p5, class_p5: raw box bins and class logits per level."""
+    model: str
+    """Relative path of the file that the session opens."""
+    strides: tuple[int, ...] = (8, 16, 32)
+    reg_max: int = 16
+    thresholds: Thresholds = Thresholds()
+    tools: dict[str, str] = field(default_factory=dict)
+    """Versions of everything that took part in the compilation."""
+    calibration: dict[str, Any] | None = None
+    """Image count, digest of the images and the rule that chose them; None for float bundles."""
+    parity: dict[str, Any] = field(default_factory=dict)
+    """The artifact against the float model, measured at compile time."""
+    accuracy: dict[str, Any] | None = None
+    """COCO figures measured at compile time; None when no data set was given."""
+    source: dict[str, Any] = field(default_factory=dict)
+    """Checkpoint file name, sha256, training facts."""
+    licence: dict[str, str] = field(default_factory=dict)
+    """Licence of the weights and of the data, as far as the checkpoint states them."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """What one target alone needs."""
+    files: dict[str, str] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A folder whose manifest has been read and checked."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def model_path(self) -> Path:
+        """The file that the session opens."""
+        return self.path / self.manifest.model
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the file digests: one name for the whole bundle."""
+        return hashlib.sha256(json.dumps(self.manifest.files, sort_keys=True).encode()).hexdigest()
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def writing(destination: Path) -> Iterator[Path]:
+    """A hidden folder beside ``destination`` that becomes it on success and vanishes on any failure.
+
+    The caller fills it and calls :func:`seal` last. An older bundle at ``destination`` is replaced; anything else
+    that stands there is left alone.
+
+    Raises:
+        BundleError: ``destination`` exists and is not a bundle, or cannot be written.
+    """
+    if destination.exists() and not (destination / MANIFEST).is_file() and any_entry(destination):
+        raise BundleError(f"{destination} exists and is not a bundle; choose another -o or remove it")
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{destination.name}.partial-", dir=destination.parent))
+    except OSError as error:
+        raise BundleError(f"cannot write to {destination.parent}: {error.strerror or error}") from error
+    try:
+        yield folder
+        if not (folder / MANIFEST).is_file():
+            raise BundleError(f"nothing was sealed for {destination}")
+        folder.chmod(0o755)
+        _replace(folder, destination)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def any_entry(path: Path) -> bool:
+    """Whether ``path`` is a file or a folder with something in it."""
+    return not path.is_dir() or next(path.iterdir(), None) is not None
+
+
+def _replace(folder: Path, destination: Path) -> None:
+    """Rename ``folder`` to ``destination``; an old bundle there stays whole until the new one is in place."""
+    if not destination.exists():
+        os.rename(folder, destination)
+        return
+    old = folder.with_name(folder.name.replace(".partial-", ".old-"))
+    os.rename(destination, old)
+    try:
+        os.rename(folder, destination)
+    except OSError:
+        os.rename(old, destination)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def seal(folder: Path, manifest: Manifest) -> Bundle:
+    """Hash every file in ``folder`` and write the manifest, last."""
+    digests = {
+        file.relative_to(folder).as_posix(): sha256(file)
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file.name != MANIFEST
+    }
+    sealed = Manifest(**{**_shallow(manifest), "files": digests})
+    text = json.dumps(asdict(sealed), indent=2, ensure_ascii=False)
+    with (folder / MANIFEST).open("w", encoding="utf-8") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return Bundle(folder, sealed)
+
+
+def read(path: str | Path, verify: bool = True) -> Bundle:
+    """Open a bundle.
+
+    Args:
+        path: the folder.
+        verify: hash every file (a few milliseconds per 10 MB).
+
+    Raises:
+        BundleError: missing, of a newer schema, malformed, incomplete, changed, or naming a file outside the folder.
+    """
+    folder = Path(path)
+    manifest = _parse(folder, _load_json(folder))
+    for name in (*manifest.files, manifest.model):
+        _inside(folder, name)
+    if manifest.model not in manifest.files:
+        raise BundleError(f"{folder}: the manifest lists no digest for {manifest.model}; compile the bundle again")
+    for name, digest in manifest.files.items():
+        file = folder / name
+        if not file.is_file():
+            raise BundleError(f"{folder}: {name} is missing; copy the whole bundle folder again")
+        if verify and sha256(file) != digest:
+            raise BundleError(f"{folder}: {name} was changed since it was compiled (sha256 differs); copy it again")
+    return Bundle(folder, manifest)
+
+
+def is_bundle(path: str | Path) -> bool:
+    """Whether ``path`` is a folder that holds a manifest (or at least no other known thing)."""
+    return Path(path).is_dir()
+
+
+def _load_json(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise BundleError(f"no bundle at {folder}; expected a folder written by edge-yolov9 compile")
+    try:
+        data = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BundleError(f"{folder} holds no {MANIFEST}; it is not a bundle") from None
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{folder / MANIFEST} cannot be read as JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise BundleError(f"{folder / MANIFEST} is not a JSON object")
+    version = data.get("schema_version")
+    if not isinstance(version, int) or version > SCHEMA_VERSION:
+        raise BundleError(
+            f"{folder}: manifest schema {version!r}, this edge-yolov9 reads up to {SCHEMA_VERSION}; "
+            "update edge-yolov9 or compile the bundle again"
+        )
+    return data
+
+
+def _parse(folder: Path, data: dict[str, Any]) -> Manifest:
+    try:
+        given = _known(Manifest, data)
+        given["input"] = InputRule(**{**_known(InputRule, data["input"]), "tensor": _tensor(data["input"]["tensor"])})
+        given["outputs"] = tuple(_tensor(item) for item in data["outputs"])
+        given["thresholds"] = Thresholds(**_known(Thresholds, data.get("thresholds", {})))
+        given["names"] = tuple(str(name) for name in data["names"])
+        given["strides"] = tuple(int(stride) for stride in data.get("strides", (8, 16, 32)))
+        manifest = Manifest(**given)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{folder / MANIFEST} is malformed: {type(error).__name__}: {error}") from None
+    if len(manifest.outputs) != 2 * len(manifest.strides) or not manifest.names:
+        raise BundleError(f"{folder / MANIFEST} is malformed: six output tensors and class names are expected")
+    if not all(isinstance(k, str) and isinstance(v, str) for k, v in dict(manifest.files).items()):
+        raise BundleError(f"{folder / MANIFEST} is malformed: files must map paths to digests")
+    return manifest
+
+
+def _tensor(data: Mapping[str, Any]) -> TensorSpec:
+    given = _known(TensorSpec, data)
+    given["shape"] = tuple(int(size) for size in given["shape"])
+    return TensorSpec(**given)
+
+
+def _known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of ``data`` that ``cls`` has; others are of a later minor change and ignored."""
+    names = {f.name for f in fields(cls)}
+    return {key: value for key, value in data.items() if key in names}
+
+
+def _shallow(item: Any) -> dict[str, Any]:
+    return {f.name: getattr(item, f.name) for f in fields(item)}
+
+
+def _inside(folder: Path, name: str) -> None:
+    """Refuse absolute paths, ``..`` and links that leave the folder."""
+    pure = PurePosixPath(name)
+    root = folder.resolve()
+    if pure.is_absolute() or ".." in pure.parts or "\\" in name or not (root / name).resolve().is_relative_to(root):
+        raise BundleError(f"{folder}: the manifest names {name!r}, which lies outside the bundle; do not trust it")

@@ -1,0 +1,77 @@
+"""What the compiler hands to a target's ``emit.py``, and what it gets back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_yolov9.bundle import InputRule, TensorSpec
+from edge_yolov9.model import RawHeads
+
+OUTPUT_NAMES = ("box_p3", "class_p3", "box_p4", "class_p4", "box_p5", "class_p5")
+"""Names and order of the raw tensors in every artifact."""
+
+INPUT_NAME = "images"
+
+
+@dataclass(frozen=True)
+class CalibrationSet:
+    """Images that calibrate, loaded one at a time, in a fixed order."""
+
+    paths: tuple[Path, ...]
+    input_size: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        """Letterboxed frames (height, width, 3) uint8 BGR."""
+        from edge_yolov9.geometry import letterbox
+        from edge_yolov9.sources import read_image
+
+        for path in self.paths:
+            yield letterbox(read_image(path), self.input_size)[0]
+
+
+@dataclass(frozen=True)
+class EmitJob:
+    """One compilation, ready to be turned into a vendor's file."""
+
+    heads: RawHeads
+    """Pruned and folded float32 model in eval mode; (1, 3, H, W) RGB in [0, 1] -> six raw tensors."""
+    onnx: Path
+    """The same graph as simplified ONNX (opset 17, static shapes, float32, input ``images``, outputs OUTPUT_NAMES)."""
+    input_size: tuple[int, int]
+    """(height, width), pixels."""
+    precision: str
+    """fp32, fp16 or int8."""
+    calibration: CalibrationSet | None
+    """Given exactly when the precision is int8."""
+    board: dict[str, Any]
+    """The profile from ``target.toml``."""
+    folder: Path
+    """Where the model files go; everything in it ends up in the bundle."""
+    scratch: Path
+    """For files that must not end up in the bundle."""
+    stage: Callable[[str], AbstractContextManager[None]]
+    """``with job.stage("quantize"):`` prints the stage and its time."""
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """What an ``emit(job)`` made."""
+
+    model: str
+    """File that the session opens, relative to the folder."""
+    input: InputRule
+    outputs: tuple[TensorSpec, ...]
+    tools: dict[str, str] = field(default_factory=dict)
+    """``{distribution: version}`` of the toolchain."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """What this target's session alone needs; ends up as ``manifest.extra``."""

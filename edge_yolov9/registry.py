@@ -1,0 +1,137 @@
+"""Which targets exist, and which work on this machine.
+
+One folder under ``targets/`` per target: ``session.py`` for the device, ``emit.py`` for the compiler, ``target.toml``
+for the boards. Adding a target is adding a folder and a row here; adding a board is adding a table to the TOML.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_yolov9.errors import RuntimeNotInstalled, TargetError
+
+if TYPE_CHECKING:
+    from edge_yolov9.bundle import Bundle
+
+PRECISIONS = ("fp32", "fp16", "int8")
+
+
+class Session(Protocol):
+    """A model loaded in one vendor runtime. Not shared between threads."""
+
+    def infer(self, image: NDArray[np.uint8]) -> list[NDArray[Any]]:
+        """Run one letterboxed frame.
+
+        Args:
+            image: (height, width, 3) uint8 BGR, C-contiguous, of the bundle's input size.
+
+        Returns:
+            The six raw tensors in the order of ``manifest.outputs``, each as a 2-D view (channels, cells) with cells
+            in row order, in the dtype that the manifest states. Valid until the next call.
+
+        Raises:
+            InferenceError: the runtime failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what the runtime holds. Calling it twice does no harm."""
+        ...
+
+
+@dataclass(frozen=True)
+class Target:
+    """A way to run a model. ``runtimes`` are importable modules, any one of which is enough."""
+
+    name: str
+    title: str
+    extra: str
+    runtimes: tuple[str, ...]
+
+    @property
+    def runtime(self) -> str | None:
+        """The vendor module that is importable here, or None."""
+        return next((name for name in self.runtimes if _importable(name)), None)
+
+
+TARGETS: dict[str, Target] = {
+    "openvino": Target("openvino", "Intel CPU, GPU and NPU by OpenVINO", "openvino", ("openvino",)),
+    "tflite": Target("tflite", "Arm and x86 CPUs by LiteRT", "tflite", ("ai_edge_litert", "tflite_runtime")),
+    "jetson": Target("jetson", "NVIDIA Jetson by TensorRT", "jetson", ("tensorrt",)),
+    "onnx": Target("onnx", "any CPU by ONNX Runtime", "onnx", ("onnxruntime",)),
+}
+
+
+def target(name: str) -> Target:
+    """Look a target up.
+
+    Raises:
+        TargetError: there is none of that name.
+    """
+    try:
+        return TARGETS[name]
+    except KeyError:
+        raise TargetError(f"unknown target {name!r}; expected one of {', '.join(TARGETS)}") from None
+
+
+def open_session(bundle: Bundle, runtime: str | None = None, threads: int | None = None) -> Session:
+    """Load a bundle's model.
+
+    Args:
+        bundle: a checked bundle.
+        runtime: the target whose session opens it; its own by default. ``"onnx"`` runs the portable ONNX graph of a
+            jetson bundle in ONNX Runtime, to check it where there is no Jetson.
+        threads: CPU threads; the runtime's sensible default when None.
+
+    Raises:
+        RuntimeNotInstalled: the vendor runtime is absent; the message names the extra.
+        TargetError: the runtime cannot open a bundle of this target.
+        BundleError: the runtime does not accept the model file.
+    """
+    own = bundle.manifest.target
+    wanted = target(runtime or own)
+    if wanted.name != own and (own, wanted.name) != ("jetson", "onnx"):
+        raise TargetError(f"a bundle for {own} cannot be run by {wanted.name}; compile it with --target {wanted.name}")
+    if wanted.runtime is None:
+        raise RuntimeNotInstalled(
+            f"this bundle needs the {wanted.name} runtime ({' or '.join(wanted.runtimes)}), which is not installed; "
+            f'run: pip install "edge-yolov9[{wanted.extra}]"'
+        )
+    session: Session = module(wanted.name, "session").open_session(bundle, threads)
+    return session
+
+
+def module(name: str, part: str) -> Any:
+    """``edge_yolov9.targets.<name>.<part>``, imported on demand."""
+    return importlib.import_module(f"edge_yolov9.targets.{target(name).name}.{part}")
+
+
+def boards(name: str) -> dict[str, dict[str, Any]]:
+    """The device profiles of a target from its ``target.toml``: ``{board: settings}``.
+
+    Raises:
+        TargetError: this Python reads no TOML (3.10 without ``tomli``).
+    """
+    try:
+        import tomllib
+    except ModuleNotFoundError:  # Python 3.10
+        try:
+            import tomli as tomllib
+        except ModuleNotFoundError:
+            raise TargetError('reading board profiles on Python 3.10 needs: pip install "edge-yolov9[compile]"') from None
+    import edge_yolov9.targets as package
+
+    text = (Path(package.__path__[0]) / target(name).name / "target.toml").read_text(encoding="utf-8")
+    found: dict[str, dict[str, Any]] = tomllib.loads(text)["boards"]
+    return found
+
+
+def _importable(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None

@@ -1,0 +1,144 @@
+"""The published YOLOv9 family as data: T, S, M, C and E, with and without the PGI auxiliary branch.
+
+Source: Wang, Yeh, Liao, arXiv 2402.13616. Widths are channels. ``yolov9-*`` names the training graph
+(main + auxiliary branch), ``gelan-*`` the deployed one. No torch here: the tables are read on the device too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from edge_yolov9.errors import InputError
+
+REG_MAX = 16
+"""Bins of the distribution over each box side."""
+
+STRIDES = (8, 16, 32)
+"""Pixels per cell of P3, P4, P5."""
+
+Block = Literal["conv", "csp"]
+Down = Literal["aconv", "adown"]
+AuxiliaryKind = Literal["neck", "reversible"]
+
+
+@dataclass(frozen=True)
+class ElanPlan:
+    """One (CSP-)ELAN: output width, width after the entry convolution, stage width, CSP depth."""
+
+    out: int
+    hidden: int
+    stage: int
+    depth: int
+    block: Block = "csp"
+    stages: int = 2
+
+
+@dataclass(frozen=True)
+class BackbonePlan:
+    """Five levels of stride 2, 4, 8, 16, 32: ``reduce[i]`` halves the size, then ``blocks[i]`` (none at level 0)."""
+
+    reduce: tuple[int, int, int, int, int]
+    blocks: tuple[ElanPlan, ElanPlan, ElanPlan, ElanPlan]
+    down: Down
+
+
+@dataclass(frozen=True)
+class NeckPlan:
+    """Top-down path N5, N4, P3, then bottom-up P4, P5 (the two ``down`` widths come before them)."""
+
+    spp: tuple[int, int]
+    n4: ElanPlan
+    p3: ElanPlan
+    down4: int
+    p4: ElanPlan
+    down5: int
+    p5: ElanPlan
+
+
+@dataclass(frozen=True)
+class Published:
+    """Figures of the reference at 640 px on COCO val2017, deployed graph (parameters in millions)."""
+
+    params: float
+    gflops: float
+    ap: float
+    ap50: float
+    ap75: float
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One size of the family.
+
+    ``auxiliary`` says how the training graph obtains its auxiliary levels: a second top-down ``neck``, or a
+    ``reversible`` second backbone linked by CBLinear/CBFuse. ``dual_backbone`` marks E, which deploys both backbones.
+    """
+
+    size: str
+    backbone: BackbonePlan
+    neck: NeckPlan
+    auxiliary: AuxiliaryKind
+    published: Published
+    dual_backbone: bool = False
+
+    @property
+    def identity_offset(self) -> int:
+        """1 where the published training graph starts with an identity layer."""
+        return 1 if self.auxiliary == "reversible" or self.dual_backbone else 0
+
+
+def _tiny(w: int, published: Published, size: str) -> Variant:
+    """T (``w = 1``) and S (``w = 2``) share one plan."""
+    b3, b4, b5 = (ElanPlan(c * w, c * w, c * w // 2, 3) for c in (64, 96, 128))
+    stem = ElanPlan(32 * w, 32 * w, 16 * w, 0, "conv")
+    backbone = BackbonePlan((16 * w, 32 * w, 64 * w, 96 * w, 128 * w), (stem, b3, b4, b5), "aconv")
+    neck = NeckPlan((128 * w, 64 * w), b4, b3, 48 * w, b4, 64 * w, b5)
+    return Variant(size, backbone, neck, "neck", published)
+
+
+def _medium() -> Variant:
+    stem, b3, b4, b5 = (ElanPlan(c, c, c // 2, 1) for c in (128, 240, 360, 480))
+    backbone = BackbonePlan((32, 64, 240, 360, 480), (stem, b3, b4, b5), "aconv")
+    # 184, not 180: the published checkpoint rounds this one width up to a multiple of 8.
+    neck = NeckPlan((480, 240), b4, b3, 184, b4, 240, b5)
+    return Variant("m", backbone, neck, "reversible", Published(20.0, 76.3, 51.4, 68.1, 56.1))
+
+
+def _compact() -> Variant:
+    stem, b3 = ElanPlan(256, 128, 64, 1), ElanPlan(512, 256, 128, 1)
+    wide = ElanPlan(512, 512, 256, 1)
+    backbone = BackbonePlan((64, 128, 256, 512, 512), (stem, b3, wide, wide), "adown")
+    neck = NeckPlan((512, 256), wide, ElanPlan(256, 256, 128, 1), 256, wide, 512, wide)
+    return Variant("c", backbone, neck, "reversible", Published(25.3, 102.1, 53.0, 70.2, 57.8))
+
+
+def _extended() -> Variant:
+    stem, b3 = ElanPlan(256, 128, 64, 2), ElanPlan(512, 256, 128, 2)
+    wide = ElanPlan(1024, 512, 256, 2)
+    backbone = BackbonePlan((64, 128, 256, 512, 1024), (stem, b3, wide, wide), "adown")
+    n4 = ElanPlan(512, 512, 256, 2)
+    neck = NeckPlan((512, 256), n4, ElanPlan(256, 256, 128, 2), 256, n4, 512, ElanPlan(512, 1024, 512, 2))
+    return Variant("e", backbone, neck, "neck", Published(57.3, 189.0, 55.6, 72.8, 60.6), dual_backbone=True)
+
+
+VARIANTS: dict[str, Variant] = {
+    "t": _tiny(1, Published(2.0, 7.7, 38.3, 53.1, 41.3), "t"),
+    "s": _tiny(2, Published(7.1, 26.4, 46.8, 63.4, 50.7), "s"),
+    "m": _medium(),
+    "c": _compact(),
+    "e": _extended(),
+}
+
+
+def parse_name(name: str) -> tuple[Variant, bool]:
+    """``"yolov9-t"`` -> (variant T, True); ``"gelan-t"`` -> (variant T, False). The flag says "with auxiliary branch".
+
+    Raises:
+        InputError: the name is not one of the ten known ones.
+    """
+    family, _, size = name.partition("-")
+    if family not in ("yolov9", "gelan") or size not in VARIANTS:
+        known = ", ".join(f"{f}-{s}" for f in ("yolov9", "gelan") for s in VARIANTS)
+        raise InputError(f"unknown model {name!r}; expected one of {known}")
+    return VARIANTS[size], family == "yolov9"

@@ -1,0 +1,1 @@
+"""One folder per target; installed as ``edge_yolov9.targets``."""
