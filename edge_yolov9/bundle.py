@@ -161,14 +161,14 @@ def any_entry(path: Path) -> bool:
 def _replace(folder: Path, destination: Path) -> None:
     """Rename ``folder`` to ``destination``; an old bundle there stays whole until the new one is in place."""
     if not destination.exists():
-        os.rename(folder, destination)
+        folder.rename(destination)
         return
     old = folder.with_name(folder.name.replace(".partial-", ".old-"))
-    os.rename(destination, old)
+    destination.rename(old)
     try:
-        os.rename(folder, destination)
+        folder.rename(destination)
     except OSError:
-        os.rename(old, destination)
+        old.rename(destination)
         raise
     shutil.rmtree(old, ignore_errors=True)
 
@@ -212,11 +212,6 @@ def read(path: str | Path, verify: bool = True) -> Bundle:
         if verify and sha256(file) != digest:
             raise BundleError(f"{folder}: {name} was changed since it was compiled (sha256 differs); copy it again")
     return Bundle(folder, manifest)
-
-
-def is_bundle(path: str | Path) -> bool:
-    """Whether ``path`` is a folder that holds a manifest (or at least no other known thing)."""
-    return Path(path).is_dir()
 
 
 def _load_json(folder: Path) -> dict[str, Any]:

@@ -69,7 +69,7 @@ class Letterbox:
         offset = np.array([self.left, self.top, self.left, self.top], np.float32)
         scale = np.array([w / new_w, h / new_h, w / new_w, h / new_h], np.float32)
         limit = np.array([w, h, w, h], np.float32)
-        return np.clip((xyxy - offset) * scale, 0, limit, dtype=np.float32)
+        return np.asarray(np.clip((xyxy - offset) * scale, 0, limit), np.float32)
 
 
 def letterbox(frame: Image, input_size: tuple[int, int]) -> tuple[Image, Letterbox]:

@@ -119,17 +119,12 @@ def boards(name: str) -> dict[str, dict[str, Any]]:
     Raises:
         TargetError: this Python reads no TOML (3.10 without ``tomli``).
     """
-    try:
-        import tomllib
-    except ModuleNotFoundError:  # Python 3.10
-        try:
-            import tomli as tomllib
-        except ModuleNotFoundError:
-            raise TargetError('reading board profiles on Python 3.10 needs: pip install "edge-yolov9[compile]"') from None
-    import edge_yolov9.targets as package
-
-    text = (Path(package.__path__[0]) / target(name).name / "target.toml").read_text(encoding="utf-8")
-    found: dict[str, dict[str, Any]] = tomllib.loads(text)["boards"]
+    toml = next((name for name in ("tomllib", "tomli") if _importable(name)), None)
+    if toml is None:  # Python 3.10
+        raise TargetError('reading board profiles on Python 3.10 needs: pip install "edge-yolov9[compile]"')
+    package = Path(importlib.import_module("edge_yolov9.targets").__path__[0])
+    text = (package / target(name).name / "target.toml").read_text(encoding="utf-8")
+    found: dict[str, dict[str, Any]] = importlib.import_module(toml).loads(text)["boards"]
     return found
 
 

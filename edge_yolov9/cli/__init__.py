@@ -1,0 +1,73 @@
+"""The ``edge-yolov9`` command. Each verb is one file here, imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from edge_yolov9.errors import EdgeYoloError
+
+VERBS = {
+    "train": "Train a detector.",
+    "val": "COCO AP of a checkpoint or bundle.",
+    "compile": "Turn a checkpoint into a bundle for one target.",
+    "detect": "Find objects in images, folders, videos and streams.",
+    "info": "What is in a checkpoint or bundle.",
+    "targets": "Targets and boards, and what works on this machine.",
+}
+
+
+class Verbs(click.Group):
+    """Knows every verb by name and imports only the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        try:
+            command: click.Command = getattr(importlib.import_module(f"edge_yolov9.cli.{cmd_name}"), cmd_name)
+        except ModuleNotFoundError as error:
+            raise click.ClickException(_missing(error)) from None
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Every deliberate error becomes one line and exit code 1."""
+        try:
+            return super().invoke(ctx)
+        except EdgeYoloError as error:
+            raise click.ClickException(" ".join(str(error).split())) from error
+        except ModuleNotFoundError as error:
+            raise click.ClickException(_missing(error)) from error
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(1)
+
+
+def _missing(error: ModuleNotFoundError) -> str:
+    """Name the extra that brings a missing module."""
+    package = (error.name or "").partition(".")[0]
+    for extra, packages in (
+        ("val", ("pycocotools", "yaml")),
+        ("train", ("torch", "safetensors")),
+        ("compile", ("onnx", "onnxsim", "nncf", "litert_torch", "ai_edge_quantizer", "onnxruntime", "tomli")),
+        ("compile", ("openvino", "ai_edge_litert")),
+    ):
+        if package in packages:
+            return f'this command needs {package}, which is not installed; run: pip install "edge-yolov9[{extra}]"'
+    return f"the Python module {error.name} is missing; reinstall edge-yolov9"
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="edge-yolov9")
+def main() -> None:
+    """YOLOv9 from a trained checkpoint to a camera on a pole."""

@@ -51,9 +51,7 @@ def _merge(block: RepConv) -> nn.Sequential:
 
 def _convolution(like: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
     """A biased convolution with the geometry of ``like``."""
-    conv = nn.Conv2d(
-        like.in_channels, like.out_channels, like.kernel_size, like.stride, like.padding, groups=like.groups  # type: ignore[arg-type]
-    )
+    conv = copy.deepcopy(like)
     conv.weight = nn.Parameter(weight.to(like.weight.dtype), requires_grad=False)
     conv.bias = nn.Parameter(bias.to(like.weight.dtype), requires_grad=False)
     return conv

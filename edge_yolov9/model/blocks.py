@@ -6,6 +6,7 @@ Attribute names say what a part does. Where the published checkpoints call a par
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -85,7 +86,7 @@ class ELAN(nn.Module):
         half = plan.hidden // 2
         self.entry = Conv(cin, plan.hidden)
         widths = [half] + [plan.stage] * plan.stages
-        self.stages = nn.ModuleList(self._stage(a, b, plan) for a, b in zip(widths, widths[1:], strict=False))
+        self.stages = nn.ModuleList(self._stage(a, b, plan) for a, b in itertools.pairwise(widths))
         self.exit = Conv(plan.hidden + plan.stage * plan.stages, plan.out)
         names = {f"stages.{i}": f"cv{i + 2}" for i in range(plan.stages)}
         self.published_names = {"entry": "cv1", **names, "exit": f"cv{plan.stages + 2}"}

@@ -1,9 +1,9 @@
 """GELAN backbone, neck and head, and the PGI auxiliary branch that trains them.
 
-    image ─> backbone ─> B3 B4 B5 ─> neck ─> P3 P4 P5 ─> head ──────────> main
-               │                                                    (deployed)
-               └─> auxiliary branch ─> A3 A4 A5 ─> auxiliary head ──> auxiliary
-                                                               (training only)
+image ─> backbone ─> B3 B4 B5 ─> neck ─> P3 P4 P5 ─> head ──────────> main
+           │                                                    (deployed)
+           └─> auxiliary branch ─> A3 A4 A5 ─> auxiliary head ──> auxiliary
+                                                           (training only)
 """
 
 from __future__ import annotations

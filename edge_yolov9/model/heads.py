@@ -37,8 +37,8 @@ class Head(nn.Module):
     def _start_biases(self) -> None:
         """Boxes start two and a half bins wide; about five objects are expected on a 640 x 640 image."""
         for box, cls, stride in zip(self.box, self.cls, STRIDES, strict=True):
-            nn.init.constant_(box[-1].bias, 1.0)
-            nn.init.constant_(cls[-1].bias, math.log(5 / self.num_classes / (640 / stride) ** 2))
+            nn.init.constant_(box.get_parameter("2.bias"), 1.0)
+            nn.init.constant_(cls.get_parameter("2.bias"), math.log(5 / self.num_classes / (640 / stride) ** 2))
 
     def split(self, features: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
         """Per level the box bins (B, 4*16, H/s, W/s) and the class logits (B, nc, H/s, W/s), apart."""

@@ -1,0 +1,129 @@
+"""From the six raw tensors to boxes, on the host, in float, for the few cells that pass the threshold.
+
+Class logits are compared first (integers as they are, without dequantization); only survivors get a softmax over
+their 4 x 16 box bins and a sigmoid. Then class-wise non-maximum suppression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_yolov9.bundle import TensorSpec
+from edge_yolov9.variants import REG_MAX, STRIDES
+
+MAX_CANDIDATES = 3000
+"""The most confident boxes that enter non-maximum suppression: its cost is quadratic."""
+
+Floats = NDArray[np.float32]
+Candidates = tuple[Floats, Floats, NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """Thresholds. ``multi_label`` gives every class above the threshold its own box, as COCO evaluation wants."""
+
+    confidence: float = 0.25
+    iou: float = 0.45
+    max_detections: int = 300
+    multi_label: bool = False
+
+
+class Decoder:
+    """Decodes maps of one input size. Holds nothing that changes, so threads may share it."""
+
+    def __init__(
+        self,
+        input_size: tuple[int, int],
+        outputs: Sequence[TensorSpec | None] = (None,) * 6,
+        strides: Sequence[int] = STRIDES,
+        reg_max: int = REG_MAX,
+    ) -> None:
+        """``outputs`` gives the integer scales; None stands for float32. ``input_size`` is (height, width) pixels."""
+        height, width = input_size
+        self._strides = tuple(strides)
+        self._bins = np.arange(reg_max, dtype=np.float32)
+        self._scales = [
+            (1.0, 0) if spec is None or spec.scale is None else (spec.scale, spec.zero_point or 0) for spec in outputs
+        ]
+        self._centres = [_centres(height // s, width // s) for s in self._strides]
+
+    def __call__(self, raw: Sequence[NDArray[Any]], options: DecodeOptions) -> Candidates:
+        """Boxes of one frame after suppression.
+
+        Args:
+            raw: six 2-D arrays (channels, cells): box bins and class logits of P3, P4, P5.
+            options: thresholds.
+
+        Returns:
+            xyxy (N, 4) in input pixels, scores (N,), classes (N,), the most confident first.
+        """
+        levels = [self._level(i, raw[2 * i], raw[2 * i + 1], options) for i in range(len(self._strides))]
+        boxes, scores, classes = (np.concatenate(parts) for parts in zip(*levels, strict=True))
+        return suppress(boxes, scores, classes, options)
+
+    def _level(self, index: int, box: NDArray[Any], logits: NDArray[Any], options: DecodeOptions) -> Candidates:
+        scale, zero = self._scales[2 * index + 1]
+        threshold = _logit(options.confidence) / scale + zero
+        if options.multi_label:
+            classes, cells = np.nonzero(logits > threshold)
+        else:
+            best = logits.max(axis=0)
+            cells = np.flatnonzero(best > threshold)
+            classes = logits[:, cells].argmax(axis=0)
+        values = (logits[classes, cells].astype(np.float32) - np.float32(zero)) * np.float32(scale)
+        # exp overflows to inf for very negative logits, which is the right limit; NaN never passes the threshold
+        with np.errstate(over="ignore"):
+            scores = 1 / (1 + np.exp(-values))
+        if len(cells) > MAX_CANDIDATES:
+            keep = np.argpartition(-scores, MAX_CANDIDATES)[:MAX_CANDIDATES]
+            cells, classes, scores = cells[keep], classes[keep], scores[keep]
+        return self._boxes(index, box, cells), scores.astype(np.float32), classes.astype(np.int64)
+
+    def _boxes(self, index: int, box: NDArray[Any], cells: NDArray[np.int64]) -> Floats:
+        """Expected distance to each side, in cells, around the cell's centre -> xyxy in input pixels."""
+        scale, _ = self._scales[2 * index]  # softmax does not see the zero point
+        bins = box[:, cells].astype(np.float32).reshape(4, len(self._bins), -1) * np.float32(scale)
+        weights = np.exp(bins - bins.max(axis=1, keepdims=True, initial=-np.inf))
+        sides = np.einsum("sbn,b->sn", weights, self._bins) / weights.sum(axis=1)
+        centre = self._centres[index][:, cells]
+        xyxy = np.concatenate((centre - sides[:2], centre + sides[2:])).T * np.float32(self._strides[index])
+        return np.ascontiguousarray(xyxy, np.float32)
+
+
+def suppress(boxes: Floats, scores: Floats, classes: NDArray[np.int64], options: DecodeOptions) -> Candidates:
+    """Class-wise non-maximum suppression; at most ``max_detections`` remain, the most confident first."""
+    finite = np.isfinite(boxes).all(axis=1)
+    if not finite.all():
+        boxes, scores, classes = boxes[finite], scores[finite], classes[finite]
+    if len(scores) > MAX_CANDIDATES:
+        keep = np.argpartition(-scores, MAX_CANDIDATES)[:MAX_CANDIDATES]
+        boxes, scores, classes = boxes[keep], scores[keep], classes[keep]
+    if len(scores) > 1:
+        xywh = boxes.copy()
+        xywh[:, 2:] -= xywh[:, :2]
+        # the threshold on scores has been applied already; 0 keeps every candidate
+        kept = cv2.dnn.NMSBoxesBatched(xywh.tolist(), scores.tolist(), classes.tolist(), 0.0, options.iou)
+        index = np.asarray(kept, np.int64).reshape(-1)
+        index = index[np.argsort(-scores[index], kind="stable")][: options.max_detections]
+    else:
+        index = np.arange(min(len(scores), options.max_detections))
+    return boxes[index], scores[index], classes[index]
+
+
+def _logit(confidence: float) -> float:
+    """The logit whose sigmoid is ``confidence``; infinite at 0 and 1."""
+    if confidence <= 0:
+        return -np.inf
+    return np.inf if confidence >= 1 else float(np.log(confidence / (1 - confidence)))
+
+
+def _centres(rows: int, columns: int) -> Floats:
+    """Cell centres (2, rows * columns), x then y, in cells."""
+    y, x = np.mgrid[:rows, :columns].astype(np.float32).reshape(2, -1) + np.float32(0.5)
+    return np.stack((x, y))
