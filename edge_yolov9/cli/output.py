@@ -1,0 +1,68 @@
+"""Machine-readable results: whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from edge_yolov9.errors import InputError
+
+
+def write_json(data: Any, path: str | Path) -> None:
+    """Write ``data`` as JSON (UTF-8, indented, no NaN) to a file, replaced in one step; ``-`` is standard output.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    if str(path) == "-":
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return
+    file = Path(path)
+    partial: str | None = None
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if file.is_dir():
+            raise InputError(f"cannot write JSON to {file}: it is a folder; name a file")
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=file.parent, prefix=f".{file.name}.partial-", delete=False
+        ) as out:
+            partial = out.name
+            out.write(text)
+        Path(partial).chmod(0o666 & ~_umask())
+        Path(partial).replace(file)
+        partial = None
+    except OSError as error:
+        raise InputError(f"cannot write JSON to {file}: {error.strerror or error}") from error
+    finally:
+        if partial is not None:
+            Path(partial).unlink(missing_ok=True)
+
+
+def check_writable(path: str | Path | None) -> None:
+    """Refuse a JSON destination that cannot be written, before the long work starts; None and ``-`` always can.
+
+    Raises:
+        InputError: the destination is a folder, or its folder cannot be made or written.
+    """
+    if path is None or str(path) == "-":
+        return
+    file = Path(path)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write JSON to {file}: {error.strerror or error}") from error
+    if file.is_dir() or not os.access(file.parent, os.W_OK):
+        raise InputError(f"cannot write JSON to {file}: name a file in a folder that can be written")
+
+
+def _umask() -> int:
+    """The process's umask; there is no way to read it without setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,45 @@
+import json
+
+import pytest
+
+from edge_yolov9.cli.output import check_writable, write_json
+from edge_yolov9.errors import InputError
+
+
+def test_writes_whole_files_with_the_usual_mode(tmp_path):
+    file = tmp_path / "new" / "out.json"
+    write_json({"a": [1, 2.5], "name": "Zelle é"}, file)
+    assert json.loads(file.read_text(encoding="utf-8")) == {"a": [1, 2.5], "name": "Zelle é"}
+    assert [item.name for item in file.parent.iterdir()] == ["out.json"]
+    other = tmp_path / "plain"
+    other.touch()
+    assert file.stat().st_mode == other.stat().st_mode
+
+
+def test_dash_is_standard_output(capsys):
+    write_json([1], "-")
+    assert json.loads(capsys.readouterr().out) == [1]
+
+
+def test_unserialisable_data_leaves_the_old_file(tmp_path):
+    file = tmp_path / "out.json"
+    write_json({"ap": 0.5}, file)
+    with pytest.raises(ValueError, match="Out of range"):
+        write_json({"ap": float("nan")}, file)
+    assert json.loads(file.read_text()) == {"ap": 0.5}
+    assert [item.name for item in tmp_path.iterdir()] == ["out.json"]
+
+
+def test_bad_destinations_are_input_errors(tmp_path):
+    with pytest.raises(InputError, match="folder"):
+        write_json({}, tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot write"):
+        write_json({}, tmp_path / "file" / "out.json")
+    for path in (tmp_path, tmp_path / "file" / "out.json"):
+        with pytest.raises(InputError, match="cannot write"):
+            check_writable(path)
+    check_writable(tmp_path / "out.json")
+    check_writable("-")
+    check_writable(None)
+    assert [item.name for item in tmp_path.iterdir()] == ["file"]
