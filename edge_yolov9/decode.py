@@ -34,6 +34,10 @@ class DecodeOptions:
     multi_label: bool = False
 
 
+EVALUATION = DecodeOptions(confidence=0.001, iou=0.7, max_detections=300, multi_label=True)
+"""What COCO figures are measured with."""
+
+
 class Decoder:
     """Decodes maps of one input size. Holds nothing that changes, so threads may share it."""
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_yolov9 import bundle as bundles
+from edge_yolov9.bundle import Bundle, read
 from edge_yolov9.decode import DecodeOptions, Decoder
 from edge_yolov9.detections import Detections
 from edge_yolov9.errors import InferenceError, InputError
@@ -26,7 +26,7 @@ class Detector:
 
     def __init__(
         self,
-        bundle: str | Path,
+        bundle: str | Path | Bundle,
         *,
         confidence: float | None = None,
         iou: float | None = None,
@@ -38,7 +38,7 @@ class Detector:
         """Check and load a bundle.
 
         Args:
-            bundle: folder written by ``edge-yolov9 compile``.
+            bundle: folder written by ``edge-yolov9 compile``, or one that has been read already.
             confidence: least score, in [0, 1]; the bundle's default (0.25) when None.
             iou: overlap above which the weaker box of a class goes, in [0, 1]; the bundle's default (0.45) when None.
             max_detections: most objects per frame; the bundle's default (300) when None.
@@ -51,7 +51,7 @@ class Detector:
             RuntimeNotInstalled: the vendor runtime is absent.
             InputError: a threshold is out of range.
         """
-        self.bundle = bundles.read(bundle)
+        self.bundle = bundle if isinstance(bundle, Bundle) else read(bundle)
         manifest = self.bundle.manifest
         defaults = manifest.thresholds
         self.options = checked_options(

@@ -81,3 +81,13 @@ def letterbox(frame: Image, input_size: tuple[int, int]) -> tuple[Image, Letterb
 def xyxy_to_xywh(xyxy: Boxes) -> Boxes:
     """(N, 4) corners -> corner and size."""
     return np.concatenate((xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]), axis=1)
+
+
+def iou_matrix(a: Boxes, b: Boxes) -> Boxes:
+    """Intersection over union (N, M) of boxes ``a`` (N, 4) and ``b`` (M, 4), xyxy."""
+    corner = np.maximum(a[:, None, :2], b[None, :, :2])
+    size = np.clip(np.minimum(a[:, None, 2:], b[None, :, 2:]) - corner, 0, None)
+    overlap = size.prod(axis=2)
+    area_a, area_b = (np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (a, b))
+    union = area_a[:, None] + area_b[None] - overlap
+    return np.asarray(overlap / np.maximum(union, 1e-9), np.float32)

@@ -108,6 +108,11 @@ def open_session(bundle: Bundle, runtime: str | None = None, threads: int | None
     return session
 
 
+def stand_in(name: str) -> str | None:
+    """The runtime that checks a target's artifacts on a machine which cannot run the target itself, or None."""
+    return "onnx" if name == "jetson" and target(name).runtime is None else None
+
+
 def module(name: str, part: str) -> Any:
     """``edge_yolov9.targets.<name>.<part>``, imported on demand."""
     return importlib.import_module(f"edge_yolov9.targets.{target(name).name}.{part}")

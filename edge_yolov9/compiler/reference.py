@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edge_yolov9.checkpoint import Checkpoint, load
+from edge_yolov9.checkpoint import Checkpoint
 from edge_yolov9.compiler.prune import prune
-from edge_yolov9.decode import Decoder
+from edge_yolov9.decode import EVALUATION, DecodeOptions, Decoder
 from edge_yolov9.detections import Detections
-from edge_yolov9.detector import checked_frame, checked_options
+from edge_yolov9.detector import checked_frame
 from edge_yolov9.errors import InputError
 from edge_yolov9.geometry import Letterbox
 from edge_yolov9.model import RawHeads
@@ -39,39 +36,34 @@ def run_heads(heads: RawHeads, image: NDArray[np.uint8]) -> list[NDArray[np.floa
         return [out[0].flatten(1).numpy() for out in heads(tensor)]
 
 
-class CheckpointDetector:
-    """Runs a checkpoint in PyTorch with the letterbox and decode of :class:`edge_yolov9.Detector`."""
+class HeadsDetector:
+    """Float raw heads with the letterbox and decode of :class:`edge_yolov9.Detector`."""
 
     def __init__(
-        self,
-        checkpoint: str | Path | Checkpoint,
-        *,
-        input_size: tuple[int, int] | None = None,
-        confidence: float = 0.25,
-        iou: float = 0.45,
-        max_detections: int = 300,
-        multi_label: bool = False,
+        self, heads: RawHeads, names: tuple[str, ...], input_size: tuple[int, int], options: DecodeOptions
     ) -> None:
-        """``input_size`` is (height, width) pixels; the checkpoint's own when None. Other arguments as Detector's."""
-        opened = checkpoint if isinstance(checkpoint, Checkpoint) else load(checkpoint)
-        self.options = checked_options(confidence, iou, max_detections, multi_label)
-        self.names = opened.names
-        self.input_size = checked_input_size(input_size or opened.input_size)
-        self.heads = RawHeads(prune(opened.model)).eval()
-        self._decode = Decoder(self.input_size)
+        """``input_size`` is (height, width) pixels."""
+        self.names = names
+        self.input_size = input_size
+        self._heads = heads
+        self._options = options
+        self._decode = Decoder(input_size)
 
     def __call__(self, frame: NDArray[np.uint8]) -> Detections:
         """Find objects in one frame (H, W, 3) uint8 BGR; boxes in its pixels."""
         frame = checked_frame(frame)
         placed = Letterbox.fit((frame.shape[0], frame.shape[1]), self.input_size)
-        boxes, scores, classes = self._decode(run_heads(self.heads, placed.apply(frame)), self.options)
+        boxes, scores, classes = self._decode(run_heads(self._heads, placed.apply(frame)), self._options)
         return Detections(placed.to_frame(boxes), scores, classes, self.names)
 
-    def close(self) -> None:
-        """Nothing to free."""
 
-    def __enter__(self) -> CheckpointDetector:
-        return self
+def checkpoint_detector(
+    checkpoint: Checkpoint, input_size: tuple[int, int] | None = None, options: DecodeOptions = EVALUATION
+) -> HeadsDetector:
+    """The deployed part of a checkpoint as a detector; ``input_size`` (height, width) is its own when None.
 
-    def __exit__(self, *_: Any) -> None:
-        self.close()
+    Raises:
+        InputError: a side is not a multiple of 32.
+    """
+    size = checked_input_size(input_size or checkpoint.input_size)
+    return HeadsDetector(RawHeads(prune(checkpoint.model)).eval(), checkpoint.names, size, options)

@@ -1,0 +1,87 @@
+"""``edge-yolov9 compile``."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edge_yolov9.cli.output import write_json
+from edge_yolov9.registry import PRECISIONS, TARGETS
+
+if TYPE_CHECKING:
+    from edge_yolov9.bundle import Manifest
+
+
+def parse_size(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """``640`` or ``384x640`` (height x width) -> (height, width)."""
+    if value is None:
+        return None
+    sides = value.lower().split("x")
+    if len(sides) > 2 or not all(side.isdigit() for side in sides):
+        raise click.BadParameter(f"expected a size like 640 or 384x640 (height x width), got {value!r}")
+    return int(sides[0]), int(sides[-1])
+
+
+@click.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option("--target", required=True, type=click.Choice(list(TARGETS)), help="What will run the model.")
+@click.option(
+    "--device", metavar="BOARD", help="Board profile; see edge-yolov9 targets. The target's first when left out."
+)
+@click.option("--precision", type=click.Choice(PRECISIONS), help="The board's default when left out.")
+@click.option("--imgsz", metavar="SIZE", callback=parse_size, help="640 or 384x640; the checkpoint's when left out.")
+@click.option(
+    "--calibration", type=click.Path(path_type=Path), metavar="DATA|FOLDER", help="Images that calibrate INT8."
+)
+@click.option("--calibration-images", default=128, show_default=True, help="How many of them.")
+@click.option("--seed", default=0, show_default=True, help="Of the draw of calibration images.")
+@click.option("--data", type=click.Path(path_type=Path), help="Measure AP on its val split, before and after.")
+@click.option("--max-drop", default=1.0, show_default=True, help="Most AP points that may be lost on --data.")
+@click.option("--json", "json_file", metavar="FILE", help="Write the manifest there too; - for standard output.")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder of the bundle.")
+def compile(checkpoint: Path, json_file: str | None, output: Path, **options: Any) -> None:
+    """Turn CHECKPOINT into a bundle for one target.
+
+    Prunes the auxiliary branch, folds BatchNorm and RepConv, quantizes, emits, and compares the emitted artifact with
+    the float model. The bundle appears only if all of it succeeded.
+    """
+    signal.signal(signal.SIGTERM, _terminate)  # so that temporary folders go
+    from edge_yolov9.compiler.pipeline import CompileOptions, compile_checkpoint
+
+    options["input_size"] = options.pop("imgsz")
+    bundle = compile_checkpoint(
+        checkpoint, CompileOptions(**options), output, lambda line: click.echo(f"  {line}", err=True)
+    )
+    click.echo(f"{output}: {verdict(bundle.manifest)}", err=json_file == "-")
+    if json_file is not None:
+        write_json(json_file, {"bundle": str(output), "manifest": _plain(bundle.manifest)})
+
+
+def verdict(manifest: Manifest) -> str:
+    """One line: what was made and how far it is from float."""
+    boxes = manifest.parity["boxes"]
+    worst = min(figures["sqnr_db"] for figures in manifest.parity["tensors"].values())
+    text = (
+        f"{manifest.variant} {manifest.precision} for {manifest.target} ({manifest.board}), worst tensor {worst:.1f} dB"
+    )
+    if boxes["float"]:
+        text += f", {boxes['found_again']} of {boxes['float']} boxes found again"
+    if manifest.accuracy is None:
+        return text + ", AP not measured (add --data)"
+    before, after = manifest.accuracy["float"]["AP"], manifest.accuracy["artifact"]["AP"]
+    return text + f", AP {before:.4f} -> {after:.4f} on {manifest.accuracy['data']}"
+
+
+def _plain(manifest: Manifest) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(manifest)
+
+
+def _terminate(number: int, _: FrameType | None) -> None:
+    sys.exit(128 + number)

@@ -1,0 +1,195 @@
+"""One compilation from checkpoint to bundle."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edge_yolov9 import bundle as bundles
+from edge_yolov9 import registry
+from edge_yolov9.bundle import Bundle, Manifest
+from edge_yolov9.checkpoint import Checkpoint, load
+from edge_yolov9.compiler import calibration, verify
+from edge_yolov9.compiler.export import export_onnx
+from edge_yolov9.compiler.fold import fold
+from edge_yolov9.compiler.gate import measure
+from edge_yolov9.compiler.job import CalibrationSet, EmitJob, Emitted
+from edge_yolov9.compiler.prune import prune
+from edge_yolov9.compiler.reference import checked_input_size
+from edge_yolov9.errors import CalibrationError, TargetError
+from edge_yolov9.model import RawHeads
+
+PARITY_IMAGES = 8
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """What ``edge-yolov9 compile`` was asked for. None means the board's or the checkpoint's own."""
+
+    target: str
+    device: str | None = None
+    precision: str | None = None
+    input_size: tuple[int, int] | None = None
+    calibration: Path | None = None
+    calibration_images: int = 128
+    seed: int = 0
+    data: Path | None = None
+    max_drop: float = 1.0
+    """Most AP points (0 to 100) that the artifact may lose against the float checkpoint on ``data``."""
+
+
+Stage = Callable[[str], AbstractContextManager[None]]
+
+
+def compile_checkpoint(path: Path, options: CompileOptions, destination: Path, report: Callable[[str], None]) -> Bundle:
+    """Compile ``path`` into a bundle at ``destination``, which exists only if everything went well.
+
+    Args:
+        path: checkpoint, ours or published.
+        options: see there.
+        destination: folder of the bundle; an older bundle there is replaced.
+        report: takes one line of progress per finished stage.
+
+    Raises:
+        EdgeYoloError: the subclass and its one line say what is wrong and what to do.
+    """
+    board_name, board, precision = _resolve(options)
+    if precision == "int8" and options.calibration is None:
+        raise CalibrationError("INT8 needs calibration images; add --calibration DATA or FOLDER (128 images do well)")
+    timings: dict[str, float] = {}
+    stage = _stages(report, timings)
+    with stage("load checkpoint"):
+        checkpoint = load(path)
+    size = checked_input_size(options.input_size or checkpoint.input_size)
+    images = _calibration(options, precision, size)
+    with tempfile.TemporaryDirectory() as scratch, bundles.writing(destination) as folder:
+        job = _prepare(checkpoint, size, precision, images, board, folder, Path(scratch), stage)
+        emitted: Emitted = registry.module(options.target, "emit").emit(job)
+        manifest = _manifest(path, checkpoint, options, board_name, job, emitted)
+        manifest = _vouch(Bundle(folder, manifest), job, options, stage)
+        report(f"{'total':<24}{sum(timings.values()):7.1f} s")
+        bundles.seal(folder, replace(manifest, extra={**manifest.extra, "compile_seconds": timings}))
+    return bundles.read(destination)
+
+
+def _resolve(options: CompileOptions) -> tuple[str, dict[str, Any], str]:
+    """Board name, its profile, and a precision that it allows."""
+    boards = registry.boards(options.target)
+    name = options.device or next(iter(boards))
+    if name not in boards:
+        raise TargetError(f"unknown board {name!r} for {options.target}; expected one of {', '.join(boards)}")
+    precision = options.precision or boards[name]["precision"]
+    if precision not in boards[name]["precisions"]:
+        allowed = ", ".join(boards[name]["precisions"])
+        raise TargetError(f"{name} does not take {precision}; expected one of {allowed}")
+    return name, boards[name], precision
+
+
+def _calibration(options: CompileOptions, precision: str, size: tuple[int, int]) -> CalibrationSet | None:
+    if precision != "int8" or options.calibration is None:
+        return None
+    images = calibration.choose(options.calibration, options.calibration_images, options.seed, size)
+    scored: frozenset[Path] = frozenset()
+    if options.data is not None:
+        from edge_yolov9.data import image_paths
+
+        scored = frozenset(path.resolve() for path in image_paths(options.data, split="val"))
+    calibration.check(images, scored)
+    return images
+
+
+def _prepare(
+    checkpoint: Checkpoint,
+    size: tuple[int, int],
+    precision: str,
+    images: CalibrationSet | None,
+    board: dict[str, Any],
+    folder: Path,
+    scratch: Path,
+    stage: Stage,
+) -> EmitJob:
+    with stage("prune and fold"):
+        heads = RawHeads(fold(prune(checkpoint.model))).eval()
+    with stage("export ONNX"):
+        onnx = export_onnx(heads, size, scratch / "float.onnx")
+    return EmitJob(heads, onnx, size, precision, images, board, folder, scratch, stage)
+
+
+def _manifest(
+    path: Path, checkpoint: Checkpoint, options: CompileOptions, board: str, job: EmitJob, emitted: Emitted
+) -> Manifest:
+    described = None
+    if job.calibration is not None and options.calibration is not None:
+        described = calibration.describe(job.calibration, options.calibration, options.seed)
+    own = {"edge-yolov9": importlib.metadata.version("edge-yolov9"), "torch": torch.__version__}
+    facts = dict(checkpoint.facts)
+    return Manifest(
+        variant=f"gelan-{checkpoint.model.variant.size}",
+        names=checkpoint.names,
+        target=options.target,
+        board=board,
+        precision=job.precision,
+        input=emitted.input,
+        outputs=emitted.outputs,
+        model=emitted.model,
+        tools={**own, **emitted.tools},
+        calibration=described,
+        source={"file": path.name, "sha256": bundles.sha256(path), "variant": checkpoint.variant, "facts": facts},
+        licence={part: str(facts.get(f"{part}_licence", "not stated")) for part in ("weights", "data")},
+        extra=emitted.extra,
+    )
+
+
+def _vouch(draft: Bundle, job: EmitJob, options: CompileOptions, stage: Stage) -> Manifest:
+    """The manifest with parity and, where a data set is given, accuracy; raises where either is not good enough."""
+    runtime = registry.stand_in(options.target)
+    with stage("compare with float"):
+        session = registry.open_session(draft, runtime)
+        try:
+            parity = verify.compare(job.heads, session, draft, _parity_images(job))
+        finally:
+            session.close()
+    parity["runtime"] = runtime or options.target
+    parity["on"] = "synthetic images" if job.calibration is None else "calibration images"
+    manifest = replace(draft.manifest, parity=parity)
+    if options.data is None:
+        return manifest
+    with stage("measure AP"):
+        accuracy = measure(job.heads, Bundle(draft.path, manifest), options.data, options.max_drop, runtime)
+    return replace(manifest, accuracy=accuracy)
+
+
+def _parity_images(job: EmitJob) -> Iterable[NDArray[np.uint8]]:
+    """Letterboxed frames: calibration images spread over the set, else smooth coloured noise of a fixed seed."""
+    if job.calibration is not None:
+        step = max(1, len(job.calibration) // PARITY_IMAGES)
+        yield from replace(job.calibration, paths=job.calibration.paths[::step][:PARITY_IMAGES])
+        return
+    import cv2
+
+    random = np.random.default_rng(0)
+    height, width = job.input_size
+    for _ in range(PARITY_IMAGES // 2):
+        coarse = random.integers(0, 256, (height // 16, width // 16, 3), np.uint8)
+        yield np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def _stages(report: Callable[[str], None], timings: dict[str, float]) -> Stage:
+    @contextmanager
+    def stage(name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        timings[name] = round(time.perf_counter() - start, 2)
+        report(f"{name:<24}{timings[name]:7.1f} s")
+
+    return stage

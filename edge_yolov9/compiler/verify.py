@@ -1,0 +1,98 @@
+"""Run the emitted artifact and compare it with the float model, before a bundle exists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_yolov9.bundle import Bundle, TensorSpec
+from edge_yolov9.compiler.job import OUTPUT_NAMES
+from edge_yolov9.compiler.reference import run_heads
+from edge_yolov9.decode import DecodeOptions, Decoder
+from edge_yolov9.errors import ParityError
+from edge_yolov9.geometry import iou_matrix
+from edge_yolov9.model import RawHeads
+from edge_yolov9.registry import Session
+
+LEAST_SQNR_DB = {"fp32": 60.0, "fp16": 20.0, "int8": 5.0}
+"""Signal to quantization noise below which an artifact does not compute what the checkpoint computes."""
+
+
+def compare(heads: RawHeads, session: Session, bundle: Bundle, images: Iterable[NDArray[np.uint8]]) -> dict[str, Any]:
+    """Figures for the manifest.
+
+    Args:
+        heads: the float model.
+        session: the artifact, opened.
+        bundle: its manifest gives the tensor types.
+        images: letterboxed frames (height, width, 3) uint8 BGR.
+
+    Returns:
+        ``tensors``: per raw tensor ``max_abs`` and ``rms`` error in logits and ``sqnr_db``; ``boxes``: how many boxes
+        of the float model at confidence 0.25 the artifact finds again with the same class and IoU over 0.5.
+
+    Raises:
+        ParityError: a tensor is not finite, or its SQNR is under the least for the precision.
+    """
+    manifest = bundle.manifest
+    size = (manifest.input.height, manifest.input.width)
+    float_decode, decode = Decoder(size), Decoder(size, manifest.outputs)
+    totals = {name: np.zeros(3) for name in OUTPUT_NAMES}  # noise power, signal power, largest error
+    count = found = wanted = 0
+    for image in images:
+        expected = run_heads(heads, image)
+        got = session.infer(image)
+        for name, spec, want, have in zip(OUTPUT_NAMES, manifest.outputs, expected, got, strict=True):
+            _accumulate(totals[name], want, _real(have, spec))
+        hits, boxes = _agreement(float_decode(expected, DecodeOptions()), decode(got, DecodeOptions()))
+        count, found, wanted = count + 1, found + hits, wanted + boxes
+    cells = [count * array.size for array in expected]
+    tensors = {name: _figures(totals[name], n) for name, n in zip(OUTPUT_NAMES, cells, strict=True)}
+    _judge(tensors, manifest.precision, manifest.target)
+    return {"images": count, "tensors": tensors, "boxes": {"float": wanted, "found_again": found}}
+
+
+def _real(values: NDArray[Any], spec: TensorSpec) -> NDArray[np.float32]:
+    if spec.scale is None:
+        return values.astype(np.float32)
+    return (values.astype(np.float32) - np.float32(spec.zero_point or 0)) * np.float32(spec.scale)
+
+
+def _accumulate(total: NDArray[np.float64], want: NDArray[np.float32], have: NDArray[np.float32]) -> None:
+    error = have.astype(np.float64) - want
+    total[0] += (error**2).sum()
+    total[1] += (want.astype(np.float64) ** 2).sum()
+    total[2] = max(total[2], np.abs(error).max()) if np.isfinite(error).all() else np.nan
+
+
+def _figures(total: NDArray[np.float64], values: int) -> dict[str, float]:
+    noise, signal, largest = total
+    sqnr = 10 * np.log10(signal / noise) if noise > 0 else 200.0
+    return {
+        "max_abs": round(float(largest), 6),
+        "rms": round(float(np.sqrt(noise / values)), 6),
+        "sqnr_db": round(float(sqnr), 2),
+    }
+
+
+def _judge(tensors: dict[str, dict[str, float]], precision: str, target: str) -> None:
+    least = LEAST_SQNR_DB[precision]
+    for name, figures in tensors.items():
+        if not figures["sqnr_db"] >= least:  # NaN fails too
+            raise ParityError(
+                f"the {precision} {target} artifact does not agree with the checkpoint: {name} has a signal to noise "
+                f"ratio of {figures['sqnr_db']} dB, expected at least {least}; no bundle was written"
+            )
+
+
+def _agreement(expected: Any, got: Any) -> tuple[int, int]:
+    """(boxes found again, boxes of the float model)."""
+    boxes, _, classes = expected
+    others, _, other_classes = got
+    if not len(boxes) or not len(others):
+        return 0, len(boxes)
+    overlap = iou_matrix(boxes, others) * (classes[:, None] == other_classes[None])
+    return int((overlap.max(axis=1) > 0.5).sum()), len(boxes)
