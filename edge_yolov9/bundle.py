@@ -247,8 +247,11 @@ def _parse(folder: Path, data: dict[str, Any]) -> Manifest:
         raise BundleError(f"{folder / MANIFEST} is malformed: {type(error).__name__}: {error}") from None
     if len(manifest.outputs) != 2 * len(manifest.strides) or not manifest.names:
         raise BundleError(f"{folder / MANIFEST} is malformed: six output tensors and class names are expected")
-    if not all(isinstance(k, str) and isinstance(v, str) for k, v in dict(manifest.files).items()):
+    if not isinstance(manifest.files, Mapping) or not all(isinstance(value, str) for value in manifest.files.values()):
         raise BundleError(f"{folder / MANIFEST} is malformed: files must map paths to digests")
+    texts = (manifest.variant, manifest.target, manifest.board, manifest.precision, manifest.model)
+    if not all(isinstance(text, str) for text in texts):
+        raise BundleError(f"{folder / MANIFEST} is malformed: variant, target, board, precision and model are texts")
     return manifest
 
 
@@ -260,6 +263,8 @@ def _tensor(data: Mapping[str, Any]) -> TensorSpec:
 
 def _known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
     """The entries of ``data`` that ``cls`` has; others are of a later minor change and ignored."""
+    if not isinstance(data, Mapping):
+        raise TypeError(f"{cls.__name__} must be an object, got {data!r}")
     names = {f.name for f in fields(cls)}
     return {key: value for key, value in data.items() if key in names}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -30,9 +31,7 @@ def parse_size(_: click.Context, __: click.Parameter, value: str | None) -> tupl
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("--target", required=True, type=click.Choice(list(TARGETS)), help="What will run the model.")
-@click.option(
-    "--device", metavar="BOARD", help="Board profile; see edge-yolov9 targets. The target's first when left out."
-)
+@click.option("--device", metavar="BOARD", help="Board; edge-yolov9 targets lists them. The first when left out.")
 @click.option("--precision", type=click.Choice(PRECISIONS), help="The board's default when left out.")
 @click.option("--imgsz", metavar="SIZE", callback=parse_size, help="640 or 384x640; the checkpoint's when left out.")
 @click.option(
@@ -59,28 +58,21 @@ def compile(checkpoint: Path, json_file: str | None, output: Path, **options: An
     )
     click.echo(f"{output}: {verdict(bundle.manifest)}", err=json_file == "-")
     if json_file is not None:
-        write_json(json_file, {"bundle": str(output), "manifest": _plain(bundle.manifest)})
+        write_json({"bundle": str(output), "manifest": asdict(bundle.manifest)}, json_file)
 
 
 def verdict(manifest: Manifest) -> str:
     """One line: what was made and how far it is from float."""
     boxes = manifest.parity["boxes"]
     worst = min(figures["sqnr_db"] for figures in manifest.parity["tensors"].values())
-    text = (
-        f"{manifest.variant} {manifest.precision} for {manifest.target} ({manifest.board}), worst tensor {worst:.1f} dB"
-    )
+    text = f"{manifest.variant} {manifest.precision} for {manifest.target} ({manifest.board})"
+    text += f", worst tensor {worst:.1f} dB"
     if boxes["float"]:
         text += f", {boxes['found_again']} of {boxes['float']} boxes found again"
     if manifest.accuracy is None:
         return text + ", AP not measured (add --data)"
     before, after = manifest.accuracy["float"]["AP"], manifest.accuracy["artifact"]["AP"]
     return text + f", AP {before:.4f} -> {after:.4f} on {manifest.accuracy['data']}"
-
-
-def _plain(manifest: Manifest) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(manifest)
 
 
 def _terminate(number: int, _: FrameType | None) -> None:

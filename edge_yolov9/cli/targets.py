@@ -27,4 +27,4 @@ def targets(json_file: str | None) -> None:
             tested = ", ".join(profile["tested"]) or "untested"
             click.echo(f"  {board:<18}{profile['title']:<42}{'/'.join(profile['precisions'])}; {tested}")
     if json_file is not None:
-        write_json(json_file, found)
+        write_json(found, json_file)

@@ -1,0 +1,84 @@
+"""Compile the shipped detector for three targets, score and time each, and draw what it finds.
+
+    python examples/demo.py [FOLDER]
+
+Each target is compiled and measured in a process of its own, as a user would run it. The Jetson bundle is scored and
+timed through ONNX Runtime: TensorRT runs on the board alone, so its latency here says nothing about a Jetson.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+CHECKPOINT = HERE / "bccd-yolov9-t.safetensors"
+DATA = HERE / "bccd.yaml"
+PICTURES = HERE / "bccd" / "images" / "val"
+ROW = "{:<10}{:<11}{:>9}{:>9}{:>9}{:>12}"
+
+
+def edge(*words: str | Path) -> None:
+    """Run one ``edge-yolov9`` command; stop where it fails."""
+    print("$ edge-yolov9", *words, flush=True)
+    subprocess.run([sys.executable, "-m", "edge_yolov9", *map(str, words)], check=True)
+
+
+def latency(bundle: Path, runtime: str | None) -> float:
+    """Median milliseconds per frame, from picture to boxes."""
+    from edge_yolov9 import Detector
+    from edge_yolov9.sources import read_image
+
+    frames = [read_image(path) for path in sorted(PICTURES.iterdir())[:8]]
+    times = []
+    with Detector(bundle, runtime=runtime) as detect:
+        for frame in frames * 6:
+            start = time.perf_counter()
+            detect(frame)
+            times.append(1000 * (time.perf_counter() - start))
+    return statistics.median(times[8:])
+
+
+def measure(target: str, out: Path) -> None:
+    """Latency of one bundle, into a file: one model per process, or they evict each other's caches."""
+    runtime = "onnx" if target == "jetson" else None
+    (out / f"{target}.latency").write_text(str(latency(out / target, runtime)))
+
+
+def row(target: str, out: Path) -> str:
+    """One line of the table."""
+    manifest = json.loads((out / target / "manifest.json").read_text())
+    size = sum(file.stat().st_size for file in (out / target).rglob("*") if file.is_file()) / 1e6
+    accuracy, ms = manifest["accuracy"], float((out / f"{target}.latency").read_text())
+    cells = (f"{size:.1f} MB", f"{accuracy['artifact']['AP']:.4f}", f"{accuracy['drop_points']:+.2f}", f"{ms:.1f} ms")
+    note = "  through ONNX Runtime" if target == "jetson" else ""
+    return ROW.format(target, manifest["precision"], *cells) + note
+
+
+def main(out: Path) -> None:
+    """The whole demonstration."""
+    for target in ("openvino", "tflite", "jetson"):
+        edge(
+            *("compile", CHECKPOINT, "--target", target, "--precision", "int8", "--calibration", DATA),
+            *("--data", DATA, "-o", out / target),
+        )
+        subprocess.run([sys.executable, __file__, str(out), target], check=True)
+    edge("detect", out / "openvino", PICTURES, "--save", out / "pictures", "--json", out / "detections.json")
+    manifest = json.loads((out / "openvino" / "manifest.json").read_text())
+    print(f"\nBCCD val, {manifest['accuracy']['images']} pictures; float AP {manifest['accuracy']['float']['AP']:.4f}")
+    print(ROW.format("target", "precision", "size", "AP", "drop", "latency"))
+    for target in ("openvino", "tflite", "jetson"):
+        print(row(target, out))
+    print(f"drop: AP points against float. Annotated pictures: {out / 'pictures'}")
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "out/demo")
+    if len(sys.argv) > 2:
+        measure(sys.argv[2], folder)
+    else:
+        main(folder)

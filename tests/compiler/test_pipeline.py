@@ -1,0 +1,160 @@
+"""Whole compilations: what stands in the manifest, and what an interrupted one leaves behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_yolov9.bundle import read
+from edge_yolov9.compiler import verify
+from edge_yolov9.compiler.job import OUTPUT_NAMES
+from edge_yolov9.compiler.pipeline import CompileOptions, compile_checkpoint
+from edge_yolov9.errors import AccuracyError, CalibrationError, InputError, ParityError, TargetError
+from edge_yolov9.registry import open_session, stand_in
+from tests.conftest import DATA, DEMO
+from tests.targets.jobs import frames, make_job
+
+Compiled = Callable[..., Path]
+TARGETS = ("openvino", "tflite", "jetson", "onnx")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_a_bundle_states_what_it_is(compiled: Compiled, target: str, precision: str) -> None:
+    bundle = read(compiled(target, precision))
+    manifest = bundle.manifest
+    assert (manifest.target, manifest.precision, manifest.variant) == (target, precision, "gelan-t")
+    assert manifest.names == ("RBC", "WBC", "Platelets")
+    assert tuple(spec.name for spec in manifest.outputs) == OUTPUT_NAMES
+    assert set(manifest.parity["tensors"]) == set(OUTPUT_NAMES)
+    assert min(t["sqnr_db"] for t in manifest.parity["tensors"].values()) >= verify.LEAST_SQNR_DB[precision]
+    assert manifest.tools["edge-yolov9"]
+    assert len(manifest.source["sha256"]) == 64
+    assert (manifest.calibration is not None) == (precision == "int8")
+    if precision == "int8":
+        assert manifest.calibration is not None
+        assert manifest.calibration["images"] == 128
+        assert manifest.parity["boxes"]["found_again"] >= 0.9 * manifest.parity["boxes"]["float"] > 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", TARGETS)
+def test_int8_is_smaller(compiled: Compiled, target: str) -> None:
+    def size(precision: str) -> int:
+        bundle = read(compiled(target, precision))
+        return (bundle.path / str(bundle.manifest.extra.get("portable", bundle.manifest.model))).stat().st_size
+
+    if target == "openvino":
+        weights = {p: sum(f.stat().st_size for f in compiled(target, p).glob("*.bin")) for p in ("fp32", "int8")}
+        assert weights["int8"] < 0.4 * weights["fp32"]
+    elif target == "tflite":
+        assert size("int8") < 0.5 * size("fp32")
+    assert size("int8") > 0
+
+
+def test_int8_without_calibration_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CalibrationError, match="--calibration"):
+        compile_checkpoint(DEMO, CompileOptions("onnx", precision="int8"), tmp_path / "b", print)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_board_and_bad_size(tmp_path: Path) -> None:
+    with pytest.raises(TargetError, match="unknown board"):
+        compile_checkpoint(DEMO, CompileOptions("onnx", device="toaster", precision="fp32"), tmp_path / "b", print)
+    with pytest.raises(InputError, match="multiple of 32, got 333; use 320"):
+        compile_checkpoint(DEMO, CompileOptions("onnx", precision="fp32", input_size=(333, 320)), tmp_path / "b", print)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_calibrating_on_the_scored_split_is_refused(tmp_path: Path) -> None:
+    pictures = DATA.parent / "bccd" / "images" / "val"
+    options = CompileOptions("onnx", precision="int8", calibration=pictures, data=DATA)
+    with pytest.raises(CalibrationError, match="calibrate on the train split"):
+        compile_checkpoint(DEMO, options, tmp_path / "b", print)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_drop_over_the_budget_leaves_no_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edge_yolov9.compiler import gate
+
+    monkeypatch.setattr(gate, "Detector", _Blind)
+    options = CompileOptions("onnx", precision="fp32", data=DATA, max_drop=1.0)
+    with pytest.raises(AccuracyError, match="more than the budget of 1"):
+        compile_checkpoint(DEMO, options, tmp_path / "b", print)
+    assert list(tmp_path.iterdir()) == []
+
+
+class _Blind:
+    """A detector that sees one object, wrongly placed, per frame."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+    def __call__(self, frame: np.ndarray) -> object:
+        from edge_yolov9.detections import Detections
+
+        box = np.array([[0, 0, 1, 1]], np.float32)
+        return Detections(box, np.ones(1, np.float32), np.zeros(1, np.int64), ("RBC", "WBC", "Platelets"))
+
+    def __enter__(self) -> _Blind:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.slow
+def test_a_wrong_artifact_is_caught(compiled: Compiled, tmp_path: Path) -> None:
+    bundle = read(compiled("onnx", "fp32"))
+    job = make_job(tmp_path, "fp32")
+    session = open_session(bundle, stand_in("onnx"))
+    figures = verify.compare(job.heads, session, bundle, frames(2))
+    assert all(tensor["max_abs"] < 1e-2 for tensor in figures["tensors"].values())
+
+    class Swapped:
+        def infer(self, image: np.ndarray) -> list[np.ndarray]:
+            return [np.roll(array, 1, axis=1) for array in session.infer(image)]
+
+    with pytest.raises(ParityError, match="signal to noise"):
+        verify.compare(job.heads, Swapped(), bundle, frames(2))  # type: ignore[arg-type]
+    broken = dataclasses.replace(bundle)
+
+    class Broken:
+        def infer(self, image: np.ndarray) -> list[np.ndarray]:
+            return [np.full_like(array, np.nan) for array in session.infer(image)]
+
+    with pytest.raises(ParityError):
+        verify.compare(job.heads, Broken(), broken, frames(2))  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_compile_leaves_no_bundle(tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "edge_yolov9", "compile", str(DEMO), "--target", "onnx", "--precision", "int8"]
+    command += ["--calibration", str(DATA), "-o", str(tmp_path / "b")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}) as p:
+        assert p.stderr is not None
+        for line in p.stderr:
+            if "export ONNX" in line:
+                break
+        time.sleep(0.5)
+        p.send_signal(number)
+        rest = p.stderr.read()
+    assert p.returncode != 0
+    assert "Traceback" not in rest
+    visible = [path for path in tmp_path.iterdir() if not path.name.startswith(".")]
+    assert visible == []
+    assert not list(tmp_path.rglob("manifest.json"))
+    if number != signal.SIGKILL:
+        assert list(tmp_path.iterdir()) == []

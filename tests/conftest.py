@@ -1,0 +1,45 @@
+"""Bundles and paths that many tests share. Compilations run once per session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+SHARED = ROOT.parent / "shared"
+DEMO = EXAMPLES / "bccd-yolov9-t.safetensors"
+DATA = EXAMPLES / "bccd.yaml"
+PICTURES = EXAMPLES / "bccd" / "images" / "val"
+
+Compiled = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+    """``compiled(target, precision)`` -> folder of a bundle of the demo model; do not change it, copy it."""
+    from edge_yolov9.compiler.pipeline import CompileOptions, compile_checkpoint
+
+    made: dict[tuple[str, str], Path] = {}
+
+    def compile_once(target: str, precision: str) -> Path:
+        key = (target, precision)
+        if key not in made:
+            folder = tmp_path_factory.mktemp("bundles") / f"{target}-{precision}"
+            calibration = DATA if precision == "int8" else None
+            options = CompileOptions(target, precision=precision, calibration=calibration, calibration_images=128)
+            compile_checkpoint(DEMO, options, folder, lambda line: None)
+            made[key] = folder
+        return made[key]
+
+    return compile_once
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with reference material beside the checkout."""
+    if not SHARED.is_dir():
+        pytest.skip("needs ../shared (parity recordings, published checkpoints), which is not here")
+    return SHARED

@@ -1,0 +1,157 @@
+"""Detector on real bundles, and what it loads."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_yolov9 import Detector
+from edge_yolov9.errors import InferenceError, InputError, RuntimeNotInstalled, TargetError
+from edge_yolov9.geometry import iou_matrix
+from edge_yolov9.sources import read_image
+from tests.conftest import PICTURES
+
+Compiled = Callable[..., Path]
+FRAME = sorted(PICTURES.iterdir())[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("target", "runtime"), [("openvino", None), ("tflite", None), ("onnx", None), ("jetson", "onnx")]
+)
+def test_every_target_finds_the_same_cells(compiled: Compiled, target: str, runtime: str | None) -> None:
+    frame = read_image(FRAME)
+    with Detector(compiled("onnx", "fp32")) as reference, Detector(compiled(target, "int8"), runtime=runtime) as detect:
+        expected, found = reference(frame), detect(frame)
+    assert len(expected) >= 5
+    overlap = iou_matrix(expected.xyxy, found.xyxy) * (expected.class_id[:, None] == found.class_id[None])
+    assert (overlap.max(axis=1) > 0.8).mean() >= 0.8
+
+
+def test_results_are_in_pixels_of_the_frame(compiled: Compiled) -> None:
+    frame = read_image(FRAME)
+    with Detector(compiled("onnx", "fp32")) as detect:
+        whole = detect(frame)
+        double = detect(np.ascontiguousarray(np.repeat(np.repeat(frame, 2, 0), 2, 1)))
+        wide = detect(np.pad(frame, ((0, 0), (0, 0), (0, 0))))
+    assert whole.xyxy.dtype == whole.confidence.dtype == np.float32
+    assert (np.diff(whole.confidence) <= 0).all()
+    assert whole.xyxy.max() <= max(frame.shape)
+    assert np.array_equal(whole.xyxy, wide.xyxy)
+    n = min(len(whole), len(double), 5)
+    assert np.allclose(whole.xyxy[:n], double.xyxy[:n] / 2, atol=6)
+
+
+def test_frames_of_any_size_and_views(compiled: Compiled) -> None:
+    frame = read_image(FRAME)
+    with Detector(compiled("onnx", "fp32")) as detect:
+        view = frame[::2, 100:500:2]
+        assert not view.flags.c_contiguous
+        assert np.array_equal(detect(view).xyxy, detect(np.ascontiguousarray(view)).xyxy)
+        flipped = frame[:, ::-1]
+        assert np.array_equal(detect(flipped).xyxy, detect(np.ascontiguousarray(flipped)).xyxy)
+        for shape in ((1, 1, 3), (3, 2000, 3), (2160, 3840, 3)):
+            boxes = detect(np.zeros(shape, np.uint8)).xyxy
+            assert boxes.shape[1] == 4
+        grey = frame[:, :, 0]
+        assert np.array_equal(detect(grey).xyxy, detect(np.repeat(grey[:, :, None], 3, 2)).xyxy)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [None, [[1, 2, 3]], np.zeros((4, 4, 3), np.float32), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8)],
+)
+def test_a_wrong_frame_is_an_input_error(compiled: Compiled, frame: object) -> None:
+    with Detector(compiled("onnx", "fp32")) as detect, pytest.raises(InputError, match="a frame must be"):
+        detect(frame)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "options", [{"confidence": 1.5}, {"confidence": float("nan")}, {"iou": -0.1}, {"max_detections": 0}, {"threads": 0}]
+)
+def test_thresholds_out_of_range(compiled: Compiled, options: dict[str, float]) -> None:
+    with pytest.raises(InputError):
+        Detector(compiled("onnx", "fp32"), **options)  # type: ignore[arg-type]
+
+
+def test_options_take_effect(compiled: Compiled) -> None:
+    frame = read_image(FRAME)
+    with Detector(compiled("onnx", "fp32"), confidence=0.001, multi_label=True, max_detections=100) as detect:
+        many = detect(frame)
+    with Detector(compiled("onnx", "fp32"), confidence=0.8) as detect:
+        few = detect(frame)
+    assert 0 < len(few) < len(many) <= 100
+    assert few.confidence.min() > 0.8
+    assert few.as_dicts()[0]["name"] in few.names
+
+
+def test_closing_twice_does_no_harm(compiled: Compiled) -> None:
+    detect = Detector(compiled("onnx", "fp32"))
+    detect.close()
+    detect.close()
+    with pytest.raises(InferenceError, match="closed"):
+        detect(read_image(FRAME))
+
+
+def test_a_runtime_that_is_not_installed_names_the_extra(compiled: Compiled, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_yolov9.registry._importable", lambda name: False)
+    with pytest.raises(RuntimeNotInstalled, match=r"edge-yolov9\[onnx\]"):
+        Detector(compiled("onnx", "fp32"))
+
+
+def test_a_runtime_of_another_target_is_refused(compiled: Compiled) -> None:
+    with pytest.raises(TargetError, match="--target tflite"):
+        Detector(compiled("onnx", "fp32"), runtime="tflite")
+
+
+FORBIDDEN = (
+    "torch",
+    "onnx",
+    "onnxsim",
+    "nncf",
+    "litert_torch",
+    "ai_edge_quantizer",
+    "tensorflow",
+    "jax",
+    "yaml",
+    "pycocotools",
+    "safetensors",
+    "rich",
+    "matplotlib",
+    "scipy",
+    "click",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["openvino", "tflite", "onnx", "jetson"])
+def test_detector_loads_no_training_or_compiling_package(compiled: Compiled, target: str) -> None:
+    code = (
+        "import sys, json, numpy as np\n"
+        "from edge_yolov9 import Detector\n"
+        f"detect = Detector({str(compiled(target, 'int8'))!r}, runtime={'onnx' if target == 'jetson' else None!r})\n"
+        "detect(np.zeros((48, 64, 3), np.uint8)); detect.close()\n"
+        "own = sorted(m for m in sys.modules if m.startswith('edge_yolov9'))\n"
+        "print(json.dumps([sorted({m.partition('.')[0] for m in sys.modules}), own]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    tops, own = json.loads(done.stdout.splitlines()[-1])
+    assert not set(tops) & set(FORBIDDEN)
+    rooms = {"bundle", "decode", "detections", "detector", "errors", "geometry", "registry", "targets", "variants"}
+    assert {name.split(".")[1] for name in own if "." in name} <= rooms
+
+
+def test_importing_the_package_loads_nothing_else() -> None:
+    code = (
+        "import sys; before = set(sys.modules); import edge_yolov9; "
+        "print(sorted(m for m in set(sys.modules) - before if not m.startswith(('edge_yolov9', '__editable'))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.replace("'", "").strip("[]\n").split(", ")) - {""}
+    assert not {name.partition(".")[0] for name in loaded} & {"numpy", "cv2", "click", *FORBIDDEN}
