@@ -13,6 +13,7 @@ EdgeYoloError
 ├── CompileError             the compiler could not produce a bundle it can vouch for
 │   ├── ParityError          an emitted artifact does not compute what the checkpoint computes
 │   └── AccuracyError        the measured drop is over the budget
+├── TrainingError            a run cannot go on, or a saved one cannot be continued
 └── InferenceError           a vendor runtime failed; its own exception is the cause
 
 Each message is one line: what was expected, what was found, what to do next.
@@ -75,3 +76,7 @@ class AccuracyError(CompileError):
 
 class InferenceError(EdgeYoloError):
     """A vendor runtime failed while running a model."""
+
+
+class TrainingError(EdgeYoloError):
+    """A training run cannot go on, or a state on disk cannot be continued."""
