@@ -13,18 +13,29 @@ from edge_yolov9.cli.output import write_json
 @click.option("--json", "json_file", metavar="FILE", help="Write the list there; - for standard output.")
 def targets(json_file: str | None) -> None:
     """Targets and boards, and what works on this machine."""
+    from edge_yolov9.errors import TargetError
     from edge_yolov9.registry import TARGETS, boards
 
     found: dict[str, Any] = {}
+    unread = ""
     for name, target in TARGETS.items():
-        runtime = target.runtime
-        found[name] = {"title": target.title, "runtime": runtime, "extra": target.extra, "boards": boards(name)}
-        if json_file == "-":
-            continue
-        state = f"works here ({runtime})" if runtime else f'not here: pip install "edge-yolov9[{target.extra}]"'
-        click.echo(f"{name:<10}{target.title:<40}{state}")
-        for board, profile in found[name]["boards"].items():
-            tested = ", ".join(profile["tested"]) or "untested"
-            click.echo(f"  {board:<18}{profile['title']:<42}{'/'.join(profile['precisions'])}; {tested}")
+        try:
+            profiles = boards(name)
+        except TargetError as error:  # Python 3.10 without a TOML reader: the targets are still worth showing
+            profiles, unread = {}, str(error)
+        found[name] = {"title": target.title, "runtime": target.runtime, "extra": target.extra, "boards": profiles}
+    if json_file != "-":
+        for name, entry in found.items():
+            _show(name, entry)
+    if unread:
+        click.echo(f"boards are not shown: {unread}", err=True)
     if json_file is not None:
         write_json(found, json_file)
+
+
+def _show(name: str, entry: dict[str, Any]) -> None:
+    works = f"works here ({entry['runtime']})"
+    click.echo(f"{name:<10}{entry['title']:<40}{works if entry['runtime'] else 'runtime not installed here'}")
+    for board, profile in entry["boards"].items():
+        tested = ", ".join(profile["tested"]) or "untested"
+        click.echo(f"  {board:<18}{profile['title']:<42}{'/'.join(profile['precisions'])}; {tested}")
