@@ -1,0 +1,159 @@
+"""One process's share of the work: forward, loss, backward, step; and everything of it that a state must hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from edge_yolov9.errors import TrainingError
+from edge_yolov9.model import YOLOv9
+from edge_yolov9.model.graph import Backbone
+from edge_yolov9.train.dataset import Batch
+from edge_yolov9.train.distributed import Group
+from edge_yolov9.train.loss import Loss
+from edge_yolov9.train.optimizer import Average, Rates, apply, momenta, set_momenta, sgd
+from edge_yolov9.train.settings import Settings
+
+PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def precision(settings: Settings, device: torch.device) -> torch.dtype | None:
+    """The type of autocast, None for plain float32."""
+    if settings.amp != "auto":
+        return PRECISIONS.get(settings.amp)
+    if device.type != "cuda":
+        return None
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one iteration found."""
+
+    terms: tuple[float, float, float]
+    """Class, box and dfl loss of the main head over the global batch."""
+    finite: bool
+
+
+class Engine:
+    """Model, moving average and optimizer on one device."""
+
+    def __init__(self, model: YOLOv9, settings: Settings, group: Group = Group()) -> None:  # noqa: B008
+        self.settings, self.group, self.device = settings, group, group.device
+        self.model: YOLOv9 = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if settings.sync_bn and group.world > 1 and self.device.type == "cuda":
+            self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)  # type: ignore[no-untyped-call]
+        self._frozen = freeze(self.model, settings)
+        self.average = Average(self.model, settings)
+        self.optimizer = sgd(self.model, settings)
+        self.loss = Loss(settings, self.device)
+        self._amp = precision(settings, self.device)
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=self._amp == torch.float16)
+        self._forward: nn.Module = self.model
+        if group.world > 1:
+            ids = [self.device] if self.device.type == "cuda" else None
+            self._forward = DistributedDataParallel(self.model, device_ids=ids, gradient_as_bucket_view=True)
+        if settings.compile:
+            self._forward = torch.compile(self._forward)  # type: ignore[assignment]
+        self.pending = 0
+        self.train()
+
+    def train(self) -> None:
+        """Training mode, but for what is frozen."""
+        self.model.train()
+        for module in self._frozen:
+            module.eval()
+
+    def gradients(self, batch: Batch, global_size: int, last: bool = True) -> Outcome:
+        """Add the gradients of one batch.
+
+        Args:
+            batch: this process's share of the global batch.
+            global_size: images of the global batch.
+            last: whether a step follows, so that processes must agree on the gradients now.
+        """
+        images = batch.images.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
+        objects = batch.boxes.to(self.device, non_blocking=True)
+        wait = isinstance(self._forward, DistributedDataParallel) and not last
+        with self._forward.no_sync() if wait else nullcontext():  # type: ignore[operator]
+            with torch.autocast(self.device.type, self._amp, enabled=self._amp is not None):
+                main, auxiliary = self._forward(images)
+            heads = [main] if auxiliary is None else [main, auxiliary]
+            terms = self.loss(heads, objects, self.group.sum)
+            total = self.loss.total(terms)
+            finite = not self.group.any(not bool(torch.isfinite(total)))
+            if finite:
+                # gradients are averaged over processes, the loss is summed over images
+                self._scaler.scale(total * global_size * self.group.world).backward()  # type: ignore[no-untyped-call]
+        self.pending += 1
+        shared = self.group.sum(terms[0].detach().clone()).tolist()
+        return Outcome((shared[0], shared[1], shared[2]), finite)
+
+    def step(self, rates: Rates) -> None:
+        """Move the weights by the gradients added up, and the average after them."""
+        apply(rates, self.optimizer)
+        self._scaler.unscale_(self.optimizer)
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.average.update()
+        self.pending = 0
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that :meth:`restore` needs, between two steps."""
+        held = {f"model/{k}": v for k, v in self.model.state_dict().items()}
+        held |= {f"ema/{k}": v for k, v in self.average.model.state_dict().items()}
+        held |= {f"momentum/{k}": v for k, v in momenta(self.model, self.optimizer).items()}
+        held["rng/cpu"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            held["rng/cuda"] = torch.cuda.get_rng_state(self.device)
+        return held
+
+    def scaler_state(self) -> dict[str, Any]:
+        """Of the gradient scaler; empty unless fp16."""
+        return self._scaler.state_dict()
+
+    def restore(self, held: dict[str, Tensor], updates: int, scaler: dict[str, Any]) -> None:
+        """The inverse of :meth:`tensors`.
+
+        Raises:
+            TrainingError: the tensors are of another model.
+        """
+
+        def part(name: str) -> dict[str, Tensor]:
+            return {k.removeprefix(name): v for k, v in held.items() if k.startswith(name)}
+
+        try:
+            self.model.load_state_dict(part("model/"))
+            self.average.model.load_state_dict(part("ema/"))
+            set_momenta(self.model, self.optimizer, part("momentum/"))
+        except (RuntimeError, KeyError) as error:
+            raise TrainingError(f"the saved state does not fit {self.model.name}: {error}") from None
+        self.average.updates = updates
+        torch.set_rng_state(held["rng/cpu"])
+        if self.device.type == "cuda" and "rng/cuda" in held:
+            torch.cuda.set_rng_state(held["rng/cuda"], self.device)
+        if scaler:
+            self._scaler.load_state_dict(dict(scaler))
+
+
+def freeze(model: YOLOv9, settings: Settings) -> Sequence[nn.Module]:
+    """Stop the gradients of the first levels of every backbone; the modules that must stay in eval mode."""
+    frozen: list[nn.Module] = []
+    own = model.backbone
+    backbones = [own] if isinstance(own, Backbone) else [own.first, own.second]
+    for backbone in backbones:
+        for level in range(settings.freeze):
+            frozen += [backbone.reduce[level], backbone.blocks[level]]
+    for module in frozen:
+        module.requires_grad_(False)
+    if settings.freeze_bn:
+        frozen += [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    return frozen
