@@ -1,0 +1,216 @@
+"""The run: epochs of batches, validation of the moving average, saving, stopping, going on.
+
+Folder.fresh ─> Trainer(...).run()          Folder(path) ─> Trainer(..., resume=True).run()
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from edge_yolov9.checkpoint import Checkpoint
+from edge_yolov9.errors import InputError, TrainingError
+from edge_yolov9.model import YOLOv9
+from edge_yolov9.report.accuracy import Accuracy
+from edge_yolov9.train.dataset import Batch, Loader, Order, Picture, TrainingSet
+from edge_yolov9.train.distributed import Group
+from edge_yolov9.train.engine import Engine, Outcome
+from edge_yolov9.train.folder import Folder
+from edge_yolov9.train.interrupt import Interrupt
+from edge_yolov9.train.memory import free_memory
+from edge_yolov9.train.optimizer import Schedule
+from edge_yolov9.train.progress import Progress
+from edge_yolov9.train.settings import Settings
+from edge_yolov9.train.state import Position
+
+Validate = Callable[[YOLOv9], Accuracy]
+"""COCO figures of a model in eval mode, on its own device."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learnt from what."""
+
+    pictures: Sequence[Picture]
+    names: tuple[str, ...]
+    validate: Validate
+    data: str = ""
+    """The DATA file."""
+    digest: str = ""
+    """Of the training images and labels, so that a resumed run can tell whether they changed."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended."""
+
+    finished: bool
+    """False when it was interrupted; ``--resume`` goes on."""
+    best_ap: float
+    best_epoch: int
+    """Counts from 1; 0 when no epoch was finished."""
+
+
+class Trainer:
+    """One process of a run."""
+
+    def __init__(
+        self,
+        model: YOLOv9,
+        task: Task,
+        settings: Settings,
+        folder: Folder,
+        group: Group = Group(),  # noqa: B008
+        *,
+        facts: dict[str, Any] | None = None,
+        resume: bool = False,
+        loud: bool = True,
+    ) -> None:
+        """``facts`` go into every checkpoint, beside the settings. ``resume`` goes on from the folder's state."""
+        if settings.batch < group.world or settings.batch % group.world:
+            raise InputError(f"--batch must be a multiple of the {group.world} processes, got {settings.batch}")
+        if not task.pictures:
+            raise InputError("there are no training images")
+        self.task, self.settings, self.folder, self.group = task, settings, folder, group
+        self.facts = facts or {}
+        self.engine = Engine(model, settings, group)
+        self.position = Position()
+        if resume:
+            self._restore()
+        self.order = Order(len(task.pictures), settings, group.rank, group.world)
+        self.schedule = Schedule(settings, self.order.batches)
+        self.progress = Progress(settings, self.order.batches, loud and group.leads)
+        self._saved = time.monotonic()
+
+    @property
+    def _run(self) -> dict[str, Any]:
+        """What must be the same when the run is resumed."""
+        settings = self.settings.as_dict()
+        return {"settings": settings, "data": self.task.data, "digest": self.task.digest, "facts": self.facts}
+
+    def run(self) -> Result:
+        """Train to the end, to an early stop or to an interruption."""
+        loader = self._loader()
+        with Interrupt() as interrupt:
+            while self.position.epoch < self.settings.epochs and not self._stale():
+                if not self._epoch(loader, interrupt):
+                    self.progress.say(f"\ninterrupted and saved; go on with --resume {self.folder.path}")
+                    return self._result(False)
+        return self._result(True)
+
+    def _loader(self) -> Loader:
+        data = TrainingSet(self.task.pictures, self.settings)
+        cached = data.fill_cache(free_memory() // self.group.world)
+        cuda = self.group.device.type == "cuda"
+        workers = self.settings.workers
+        if workers is None:
+            workers = min(8, max(1, (os.cpu_count() or 1) // self.group.world - 1)) if cuda else 0
+        self.progress.say(
+            f"{self.settings.model}: {len(data)} images ({'in memory' if cached else 'read from disk'}), "
+            f"{self.order.batches} batches of {self.settings.batch}, {workers} workers, {self.group.device}"
+        )
+        return Loader(data, self.order, workers, pin=cuda)
+
+    def _epoch(self, loader: Loader, interrupt: Interrupt) -> bool:
+        """One epoch, or the rest of one. False when it was interrupted, and saved."""
+        epoch, started, first = self.position.epoch, time.monotonic(), self.position.batch
+        self.engine.train()
+        for number, batch in enumerate(loader.epoch(epoch, first), first):
+            last = number + 1 == self.order.batches
+            stepped = self._iteration(epoch, number, batch, last)
+            if last or not stepped:
+                continue
+            if self.group.any(interrupt.asked):
+                self._save()
+                return False
+            if self.group.tell(time.monotonic() - self._saved) > 60 * self.settings.save_minutes:
+                self._save()
+        images = self.order.size - first * self.settings.batch
+        self._finish_epoch(epoch, images / (time.monotonic() - started), time.monotonic() - started)
+        return not self.group.any(interrupt.asked) or self.position.epoch >= self.settings.epochs
+
+    def _iteration(self, epoch: int, number: int, batch: Batch, last: bool) -> bool:
+        """Forward and backward, and a step when enough gradients are there; whether there was a step."""
+        rates = self.schedule.at(epoch, number)
+        step = last or self.engine.pending + 1 >= rates.accumulate
+        size = min(self.settings.batch, self.order.size - number * self.settings.batch)
+        outcome = self.engine.gradients(batch, size, step)
+        if not outcome.finite:
+            self._stop_on_bad(batch, epoch, number, outcome)
+        if step:
+            self.engine.step(rates)
+        sums = tuple(a + b for a, b in zip(self.position.sums, outcome.terms, strict=True))
+        self.position = replace(self.position, batch=number + 1, updates=self.engine.average.updates, sums=sums)
+        self.progress.iteration(epoch, number, sums, outcome, rates.lr)
+        return step
+
+    def _finish_epoch(self, epoch: int, speed: float, seconds: float) -> None:
+        """Validate the average in process 0, and save."""
+        position = self.position
+        mean = [value / self.order.batches for value in position.sums]
+        found = self.task.validate(self.engine.average.model) if self.group.leads else None
+        figures = {name: (found.figures[name] or 0.0) if found else 0.0 for name in ("AP", "AP50", "AP75")}
+        best = figures["AP"] > position.best_ap
+        row = {"epoch": epoch + 1, "class": mean[0], "box": mean[1], "dfl": mean[2]}
+        row |= {"lr": self.schedule.at(epoch, self.order.batches - 1).lr, **figures}
+        row |= {"images_per_s": round(speed, 2), "seconds": round(seconds, 2)}
+        self.position = Position(
+            epoch + 1,
+            0,
+            position.updates,
+            history=(*position.history, row),
+            best_epoch=int(self.group.tell(epoch if best else position.best_epoch)),
+            best_ap=self.group.tell(figures["AP"] if best else position.best_ap),
+            scaler=self.engine.scaler_state(),
+        )
+        if self.group.leads:
+            self.folder.save_epoch(self._checkpoint(epoch, row), self.position.history, best)
+            self.progress.epoch(row, self.position.best_ap)
+        self._save()
+
+    def _checkpoint(self, epoch: int, row: dict[str, float] | None = None) -> Checkpoint:
+        """The moving average as a checkpoint."""
+        training = {"epoch": epoch + 1, "settings": self.settings.as_dict(), "data": self.task.data} | self.facts
+        if row:
+            training["accuracy"] = {key: row[key] for key in ("AP", "AP50", "AP75")}
+        side = self.settings.imgsz
+        return Checkpoint(self.engine.average.model, self.task.names, (side, side), {"training": training})
+
+    def _save(self) -> None:
+        self._saved = time.monotonic()
+        self.position = replace(self.position, scaler=self.engine.scaler_state())
+        if self.group.leads:
+            self.folder.save_state(self.engine.tensors(), self.position, self._run)
+
+    def _restore(self) -> None:
+        tensors, self.position, run = self.folder.read()
+        self.facts = run["facts"]
+        wrong = Settings.from_dict(run["settings"]).differences(self.settings)
+        if wrong:
+            raise InputError(f"{self.folder.path} was trained with other settings: {'; '.join(wrong)}")
+        if run["digest"] != self.task.digest:
+            raise InputError(f"the training images or labels of {self.task.data} changed since the run began")
+        self.engine.restore(tensors, self.position.updates, dict(self.position.scaler))
+
+    def _stale(self) -> bool:
+        """Whether the best AP is older than the patience."""
+        since = self.position.epoch - 1 - self.position.best_epoch
+        stale = self.settings.patience > 0 and bool(self.position.history) and since >= self.settings.patience
+        if stale:
+            self.progress.say(f"stopped: no better AP in {since} epochs")
+        return stale
+
+    def _stop_on_bad(self, batch: Batch, epoch: int, number: int, outcome: Outcome) -> None:
+        """Name and keep the batch whose loss is not finite, and end the run."""
+        files = [str(self.task.pictures[i].path) for i in batch.indices]
+        kept = self.folder.save_batch(batch, files, self.group.rank)
+        raise TrainingError(
+            f"the loss is not finite (class, box, dfl {outcome.terms}) in epoch {epoch + 1}, batch {number + 1} "
+            f"({', '.join(files[:3])}, ...), kept as {kept}; start again with a lower --lr or --amp off"
+        )
+
+    def _result(self, finished: bool) -> Result:
+        return Result(finished, max(self.position.best_ap, 0.0), self.position.best_epoch + 1)
