@@ -1,0 +1,129 @@
+"""From what the user asked for to a running :class:`Trainer`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from edge_yolov9.data import load_data
+from edge_yolov9.errors import DataError, InputError
+from edge_yolov9.model import YOLOv9, build
+from edge_yolov9.train.check import Survey, splits, survey
+from edge_yolov9.train.distributed import Group, joined
+from edge_yolov9.train.engine import precision
+from edge_yolov9.train.finetune import take_over
+from edge_yolov9.train.folder import BEST, Folder
+from edge_yolov9.train.loop import Result, Task, Trainer
+from edge_yolov9.train.memory import check_batch
+from edge_yolov9.train.settings import RUNTIME, Settings
+from edge_yolov9.train.validation import validate
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call of ``edge-yolov9 train``."""
+
+    data: Path | None = None
+    out: Path | None = None
+    resume: Path | None = None
+    pretrained: Path | None = None
+    device: str = "auto"
+    strict: bool = False
+    settings: Mapping[str, Any] | None = None
+    """The settings that were given; others keep their default, or what the resumed run has."""
+
+
+def start(request: Request) -> Result:
+    """Train, or go on training.
+
+    Raises:
+        InputError: something that was asked for cannot be; nothing was overwritten.
+        TrainingError: the run could not go on; what it saved is kept.
+    """
+    if request.resume is not None and (request.out is not None or request.pretrained is not None):
+        raise InputError("--resume goes on in its own folder with its own weights; leave out --out and --pretrained")
+    settings, data = _settings_and_data(request)
+    with joined(request.device) as group:
+        return _run(request, settings, data, group)
+
+
+def _settings_and_data(request: Request) -> tuple[Settings, Path]:
+    """The settings of the run and its DATA file."""
+    given = dict(request.settings or {})
+    if request.resume is None:
+        if request.data is None:
+            raise InputError("--data is missing: the YAML that names train, val and the classes")
+        return Settings(**given), request.data
+    _, position, run = Folder(request.resume).read()
+    settings = Settings.from_dict(run["settings"])
+    wrong = settings.differences(replace(settings, **given))
+    if wrong:
+        raise InputError(f"the run in {request.resume} has other settings: {'; '.join(wrong)}; leave these out")
+    if position.epoch >= settings.epochs:
+        raise InputError(f"the run in {request.resume} is finished after {position.epoch} epochs; nothing to resume")
+    return replace(settings, **{k: v for k, v in given.items() if k in RUNTIME}), request.data or Path(run["data"])
+
+
+def _run(request: Request, settings: Settings, data: Path, group: Group) -> Result:
+    def say(text: str) -> None:
+        if group.leads:
+            print(text, file=sys.stderr, flush=True)
+
+    dataset = load_data(data)
+    train, val = splits(dataset)
+    found = survey(train, val)
+    say(found.summary)
+    _refuse_problems(found, request.strict)
+    model, facts = _model(request, settings, dataset.names, say)
+    check_batch(
+        model,
+        settings.imgsz,
+        settings.batch // group.world,
+        group.device,
+        precision(settings, group.device) is not None,
+    )
+    folder = _folder(request, settings, group)
+    task = Task(
+        found.pictures,
+        dataset.names,
+        lambda averaged: validate(averaged, val, settings.imgsz),
+        str(data.resolve()),
+        found.digest,
+    )
+    trainer = Trainer(model, task, settings, folder, group, facts=facts, resume=request.resume is not None)
+    result = trainer.run()
+    if result.finished:
+        say(f"best AP {result.best_ap:.4f} in epoch {result.best_epoch}: {folder.path / BEST}")
+    return result
+
+
+def _refuse_problems(found: Survey, strict: bool) -> None:
+    if strict and found.problems:
+        first = found.problems[0]
+        raise DataError(
+            f"--strict: the data has {len(found.problems)} problems, the first is: {first.kind}: {first.file}; "
+            "mend them or leave out --strict"
+        )
+
+
+def _model(request: Request, settings: Settings, names: tuple[str, ...], say: Any) -> tuple[YOLOv9, dict[str, Any]]:
+    """A model whose random weights depend on the seed alone, and what to note about it."""
+    torch.manual_seed(settings.seed)
+    model = build(settings.model, len(names))
+    if request.pretrained is None:
+        return model, {}
+    taken = take_over(model, request.pretrained, names)
+    say(str(taken))
+    return model, {"pretrained": {"source": taken.source, "fresh": list(taken.fresh)}}
+
+
+def _folder(request: Request, settings: Settings, group: Group) -> Folder:
+    if request.resume is not None:
+        return Folder(request.resume)
+    out = request.out or Path("runs") / settings.model
+    return Folder.fresh(out) if group.leads else Folder(out)
