@@ -1,0 +1,53 @@
+"""Detections drawn onto a frame (numpy, cv2)."""
+
+from __future__ import annotations
+
+import colorsys
+
+import cv2
+
+from edge_yolov9.detections import Detections
+from edge_yolov9.geometry import Image
+
+Colour = tuple[int, int, int]
+"""B, G, R in 0 to 255."""
+
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+GOLDEN = 0.618034
+
+
+def class_colour(index: int) -> Colour:
+    """One colour per class: hues far apart for neighbouring indices, three brightnesses in turn."""
+    red, green, blue = colorsys.hsv_to_rgb((0.02 + index * GOLDEN) % 1, 0.85, (1.0, 0.8, 0.6)[index // 8 % 3])
+    return round(255 * blue), round(255 * green), round(255 * red)
+
+
+def annotate(frame: Image, found: Detections) -> Image:
+    """A copy of ``frame`` (H, W, 3) BGR with boxes and labels, the most confident on top; sizes follow the frame's."""
+    canvas = frame.copy(order="C")
+    unit = max(1.0, (frame.shape[0] + frame.shape[1]) / 1000)
+    line = round(1.5 * unit)
+    corners = [[round(float(value)) for value in box] for box in found.xyxy]
+    order = range(len(found) - 1, -1, -1)
+    for i in order:
+        x1, y1, x2, y2 = corners[i]
+        cv2.rectangle(canvas, (x1, y1), (x2, y2), class_colour(int(found.class_id[i])), line, cv2.LINE_AA)
+    for i in order:
+        index = int(found.class_id[i])
+        text = f"{found.names[index]} {found.confidence[i]:.2f}"
+        _label(canvas, text, (corners[i][0], corners[i][1]), class_colour(index), unit)
+    return canvas
+
+
+def _label(canvas: Image, text: str, corner: tuple[int, int], colour: Colour, unit: float) -> None:
+    """Text on a filled background above the box's corner (x, y), moved inside the frame where it would leave it."""
+    text = text.encode("ascii", "replace").decode()  # OpenCV's fonts have nothing else
+    size, weight, pad = 0.42 * unit, max(1, round(unit)), round(2 * unit)
+    (width, height), below = cv2.getTextSize(text, FONT, size, weight)
+    full = height + below + 2 * pad
+    left = max(0, min(corner[0], canvas.shape[1] - width - 2 * pad))
+    top = corner[1] - full if corner[1] >= full else max(0, min(corner[1], canvas.shape[0] - full))
+    cv2.rectangle(canvas, (left, top), (left + width + 2 * pad, top + full), colour, cv2.FILLED)
+    bright = 0.114 * colour[0] + 0.587 * colour[1] + 0.299 * colour[2] > 130
+    ink = (0, 0, 0) if bright else (255, 255, 255)
+    cv2.putText(canvas, text, (left + pad, top + pad + height), FONT, size, ink, weight, cv2.LINE_AA)
