@@ -163,7 +163,9 @@ def _metadata(path: Path, metadata: Mapping[str, str]) -> tuple[str, tuple[str, 
     if not version.isdecimal() or int(version) > FORMAT_VERSION:
         raise CheckpointError(f"{path}: format {version!r}, this edge-yolov9 reads up to {FORMAT_VERSION}; update it")
     try:
-        names, size, facts = (json.loads(metadata[key]) for key in ("names", "input_size", "facts"))
+        names, size, facts = (
+            json.loads(metadata[key], parse_constant=lambda _: None) for key in ("names", "input_size", "facts")
+        )
         variant = metadata["variant"]
     except (KeyError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: its metadata is malformed ({type(error).__name__}: {error})") from None

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import prod
+from math import isfinite, prod
 from pathlib import Path
 from typing import IO, Any
 
@@ -213,9 +213,13 @@ def _names(model: Inert, path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) and isfinite(value)
+
+
 def _facts(root: dict[Any, Any], options: dict[Any, Any]) -> dict[str, Any]:
     """What the file says about its training, as far as it is plain numbers and strings."""
     said = {key: options.get(key) for key in ("data", "imgsz", "epochs", "batch_size", "optimizer")}
     said |= {"epoch": root.get("epoch") if root.get("epoch") != -1 else None, "date": root.get("date")}
-    training = {key: value for key, value in said.items() if isinstance(value, (str, int, float))}
+    training = {key: value for key, value in said.items() if isinstance(value, (str, int)) or _is_number(value)}
     return {"training": training} if training else {}

@@ -190,6 +190,7 @@ class YOLOv9(nn.Module):
         Returns:
             Two lists of three maps (B, 4*16 + nc, H/s, W/s), P3, P4, P5; the second is None for a deployed graph.
         """
+        images = images.contiguous(memory_format=torch.channels_last)  # no slower, and how the recordings were made
         features, seen = self.features(images)
         auxiliary = self.auxiliary(images, seen) if self.auxiliary is not None else None
         return self.head(self.neck(features)), auxiliary

@@ -1,0 +1,151 @@
+"""``edge-yolov9 info``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edge_yolov9.cli.output import check_writable, write_json
+
+
+@click.command()
+@click.argument("file", metavar="CHECKPOINT|BUNDLE", type=click.Path(path_type=Path))
+@click.option("--json", "json_file", metavar="FILE", help="Write everything there; - for standard output.")
+def info(file: Path, json_file: str | None) -> None:
+    """What is in a checkpoint or bundle."""
+    from edge_yolov9.errors import InputError
+
+    check_writable(json_file)
+    if not file.exists():
+        raise InputError(f"there is nothing at {file}; expected a checkpoint file or a bundle folder")
+    found = bundle_info(file) if file.is_dir() else checkpoint_info(file)
+    if json_file != "-":
+        show(found)
+    if json_file is not None:
+        write_json(found, json_file)
+
+
+def checkpoint_info(path: Path) -> dict[str, Any]:
+    """Everything about a checkpoint that JSON can hold.
+
+    Raises:
+        CheckpointError: see :func:`edge_yolov9.checkpoint.load`.
+    """
+    from edge_yolov9.checkpoint import load
+
+    checkpoint = load(path)
+    height, width = checkpoint.input_size
+    return {
+        "kind": "checkpoint",
+        "file": str(path),
+        "bytes": path.stat().st_size,
+        "variant": checkpoint.variant,
+        "names": list(checkpoint.names),
+        "input_size": {"height": height, "width": width},
+        "cost": _costs(checkpoint.model.variant.size, len(checkpoint.names), checkpoint.input_size),
+        "facts": checkpoint.facts,
+    }
+
+
+def _costs(size: str, num_classes: int, input_size: tuple[int, int]) -> dict[str, Any]:
+    """Of the training graph (main and auxiliary) and of the deployed one (pruned and folded)."""
+    import torch
+
+    from edge_yolov9.compiler import fold
+    from edge_yolov9.model import build
+    from edge_yolov9.model.cost import gflops, parameters
+
+    with torch.device("meta"):
+        training = build(f"yolov9-{size}", num_classes).eval()
+        deployed = fold(build(f"gelan-{size}", num_classes).eval())
+    return {
+        name: {
+            "parameters": parameters(graph),
+            "gflops": round(gflops(graph, input_size), 3),
+            "gflops_640": round(gflops(graph), 3),
+        }
+        for name, graph in (("training", training), ("deployed", deployed))
+    }
+
+
+def bundle_info(path: Path) -> dict[str, Any]:
+    """Everything about a bundle that JSON can hold, its files checked against their digests. Needs no torch.
+
+    Raises:
+        BundleError: see :func:`edge_yolov9.bundle.read`.
+    """
+    from edge_yolov9 import bundle as bundles
+
+    bundle = bundles.read(path)
+    manifest = asdict(bundle.manifest)
+    sizes = {name: (bundle.path / name).stat().st_size for name in bundle.manifest.files}
+    rule = manifest.pop("input")
+    return {
+        "kind": "bundle",
+        "file": str(path),
+        "digest": bundle.digest,
+        "bytes": sum(sizes.values()),
+        "sizes": sizes,
+        "input_size": {"height": rule["height"], "width": rule["width"]},
+        "input": rule,
+        **manifest,
+    }
+
+
+def show(found: Mapping[str, Any]) -> None:
+    """Print what was found, one subject a line."""
+    names, size = found["names"], found["input_size"]
+    _line("file", f"{found['file']} ({found['kind']}, {found['bytes'] / 1e6:.2f} MB)")
+    _line("variant", found["variant"])
+    _line("classes", f"{len(names)}: {', '.join(names)}")
+    _line("input size", f"{size['width']} x {size['height']} (width x height, pixels)")
+    if found["kind"] == "checkpoint":
+        _show_costs(found["cost"], size)
+        _tree("facts", found["facts"])
+        return
+    _line("target", f"{found['target']}, board {found['board']}, precision {found['precision']}")
+    tensor = found["input"]["tensor"]
+    _line("input", f"{tensor['dtype']} {tensor['layout']} {found['input']['color']}, {_shape(tensor['shape'])}")
+    for name, count in found["sizes"].items():
+        _line("model" if name == found["model"] else "", f"{name}, {count / 1e6:.2f} MB")
+    for key in ("accuracy", "parity", "calibration", "tools", "licence", "source"):
+        _tree(key, found[key] or "not given")
+
+
+def _show_costs(costs: Mapping[str, Any], size: Mapping[str, int]) -> None:
+    own = f"{size['width']} x {size['height']}"
+    for name, cost in costs.items():
+        text = f"{cost['parameters'] / 1e6:.1f}M parameters, {cost['gflops_640']:.1f} GFLOPs at 640 x 640"
+        _line(name, text if own == "640 x 640" else f"{text}, {cost['gflops']:.1f} at {own}")
+
+
+def _tree(key: str, value: Any, depth: int = 0) -> None:
+    """A mapping of plain values takes one line; deeper ones take one line per entry."""
+    if isinstance(value, Mapping) and any(isinstance(item, Mapping) for item in value.values()):
+        _line(key, "", depth)
+        for name, item in value.items():
+            _tree(str(name), item, depth + 1)
+    else:
+        _line(key, _plain(value), depth)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_plain(item)}" for name, item in value.items()) or "none stated"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_plain(item) for item in value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _shape(shape: Any) -> str:
+    return " x ".join(str(size) for size in shape)
+
+
+def _line(key: str, text: str, depth: int = 0) -> None:
+    """One line; what is not printable came from a file and stays out of the terminal."""
+    line = f"{'  ' * depth}{key:<{max(1, 12 - 2 * depth)}} {text}".rstrip()
+    click.echo("".join(char if char.isprintable() else "?" for char in line))
