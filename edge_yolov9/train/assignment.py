@@ -74,6 +74,8 @@ def assign(
     obj, cell = inside(centres, boxes)
     overlap = ciou(boxes[obj], predicted[image[obj], cell]).clamp(min=0)
     align = logits[image[obj], cell, label[obj]].sigmoid().pow(alpha) * overlap.pow(beta)
+    some = align > 0  # the others would get a soft target of 0
+    obj, cell, overlap, align = obj[some], cell[some], overlap[some], align[some]
     chosen = _best_of_each(obj, align, len(objects), topk)
     obj, cell, overlap, align = obj[chosen], cell[chosen], overlap[chosen], align[chosen]
     sole = _claimed_once(image[obj] * len(centres) + cell, overlap)

@@ -71,7 +71,8 @@ def survey(train: Split, val: Split) -> Survey:
     digest = hashlib.sha256()
     for file, picture in zip(usable, pictures, strict=True):
         digest.update(file.digest.encode() + picture.boxes.tobytes())
-    text = "\n".join([*_counts((train, val)), *_listed(problems)])
+    counts = [_counts(split, [f.record for f in files[split.name] if f.readable]) for split in (train, val)]
+    text = "\n".join([*counts, *_listed(problems)])
     return Survey(pictures, digest.hexdigest(), tuple(problems), text)
 
 
@@ -114,20 +115,13 @@ def _picture(record: ImageRecord) -> Picture:
     return Picture(record.path, rows.astype(np.float32))
 
 
-def _counts(both: Sequence[Split]) -> list[str]:
-    lines = []
-    for split in both:
-        count: Counter[int] = Counter()
-        empty = 0
-        for record in split.images:
-            count.update(record.class_id.tolist())
-            empty += len(record.class_id) == 0
-        each = ", ".join(f"{name} {count[i]}" for i, name in enumerate(split.names))
-        lines.append(f"{split.name}: {len(split)} images ({empty} without objects); {each}")
-        unseen = [name for i, name in enumerate(split.names) if not count[i]]
-        if unseen:
-            lines.append(f"  no {split.name} object of class {', '.join(unseen)}")
-    return lines
+def _counts(split: Split, readable: Sequence[ImageRecord]) -> str:
+    count: Counter[int] = Counter()
+    for record in readable:
+        count.update(record.class_id.tolist())
+    empty = sum(len(record.class_id) == 0 for record in readable)
+    each = ", ".join(f"{name} {count[i]}" for i, name in enumerate(split.names))
+    return f"{split.name}: {len(split)} images ({empty} without objects); {each}"
 
 
 def _listed(problems: Sequence[Problem]) -> list[str]:

@@ -150,6 +150,7 @@ class Loader:
             pin_memory=pin,
             persistent_workers=workers > 0,
             worker_init_fn=_one_thread,
+            generator=torch.Generator(),  # of its own: the loader draws one number per epoch
         )
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:

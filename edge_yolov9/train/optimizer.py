@@ -22,7 +22,8 @@ def sgd(model: nn.Module, settings: Settings) -> torch.optim.SGD:
         {"params": [p for name, p in named if p.ndim == 1 and not name.endswith("bias")]},
         {"params": [p for name, p in named if p.ndim == 1 and name.endswith("bias")], "bias": True},
     ]
-    return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=True, fused=True)
+    nesterov = settings.momentum > 0
+    return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=nesterov, fused=True)
 
 
 @dataclass(frozen=True)
