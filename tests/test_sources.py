@@ -1,0 +1,208 @@
+import threading
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_yolov9.errors import SourceError
+from edge_yolov9.latest import Latest
+from edge_yolov9.sources import image_files, image_size, open_source, read_image
+
+
+def grey(value: int, height: int = 48, width: int = 64) -> np.ndarray:
+    return np.full((height, width, 3), value, np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, value in (("10.png", 10), ("2.png", 2), ("1.png", 1)):
+        cv2.imwrite(str(tmp_path / name), grey(value))
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / ".hidden.png").write_bytes(b"")
+    (tmp_path / "sub").mkdir()
+    cv2.imwrite(str(tmp_path / "sub" / "3.png"), grey(3))
+    return tmp_path
+
+
+@pytest.fixture
+def video(tmp_path):
+    file = tmp_path / "film.mp4"
+    writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"mp4v"), 10, (64, 48))
+    for i in range(6):
+        writer.write(grey(40 * i))
+    writer.release()
+    return file
+
+
+def test_an_image(folder):
+    with open_source(folder / "2.png") as source:
+        (frame,) = source
+    assert (source.kind, source.live, source.total) == ("image", False, 1)
+    assert (frame.name, frame.index, frame.timestamp) == ("2.png", 0, 0.0)
+    assert (frame.image == 2).all()
+
+
+def test_a_folder_in_natural_order_without_its_subfolders(folder):
+    with open_source(str(folder)) as source:
+        frames = list(source)
+    assert (source.kind, source.total) == ("folder", 3)
+    assert [(frame.name, frame.index, int(frame.image[0, 0, 0])) for frame in frames] == [
+        ("1.png", 0, 1),
+        ("2.png", 1, 2),
+        ("10.png", 2, 10),
+    ]
+    assert [path.name for path in image_files(folder, recursive=True)] == ["1.png", "2.png", "10.png", "3.png"]
+
+
+def test_a_broken_image_in_a_folder_raises_or_is_reported(folder):
+    (folder / "2.png").write_bytes((folder / "2.png").read_bytes()[:40])
+    with open_source(folder) as source, pytest.raises(SourceError, match=r"2\.png does not decode"):
+        list(source)
+    told = []
+    with open_source(folder, broken=told.append) as source:
+        assert [(frame.name, frame.index) for frame in source] == [("1.png", 0), ("10.png", 2)]
+    assert [type(error) for error in told] == [SourceError]
+
+
+def test_a_video(video):
+    with open_source(video) as source:
+        frames = list(source)
+    assert (source.kind, source.total, source.fps) == ("video", 6, 10)
+    assert [frame.index for frame in frames] == list(range(6))
+    assert [frame.timestamp for frame in frames] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
+    assert [round(float(frame.image.mean()) / 40) for frame in frames] == list(range(6))
+    source.close()
+
+
+def test_what_is_no_source(folder, capfd):
+    (folder / "fake.mp4").write_bytes(b"no video" * 100)
+    (folder / "empty").mkdir()
+    for spec, message in (
+        (folder / "gone.jpg", "no source"),
+        ("", "no source"),
+        (folder / "fake.mp4", "neither an image nor a video"),
+        (folder / "notes.txt", "neither an image nor a video"),
+        (folder / "empty", "holds no image"),
+        (97, "camera 97 does not open"),
+        ("97", "camera 97 does not open"),
+    ):
+        with pytest.raises(SourceError, match=message) as caught:
+            open_source(spec)
+        assert "\n" not in str(caught.value)
+    assert "WARN" not in capfd.readouterr().err
+
+
+def test_a_stream_that_does_not_answer_names_no_password():
+    with pytest.raises(SourceError, match=r"rtsp://127\.0\.0\.1:9/x does not open") as caught:
+        open_source("rtsp://user:secret@127.0.0.1:9/x")
+    assert "secret" not in str(caught.value)
+
+
+def test_read_image_is_upright_and_refuses_rubbish(tmp_path):
+    fine, jpeg = cv2.imencode(".jpg", grey(50, 48, 64))
+    assert fine
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"  # orientation 6: turned
+    data = jpeg.tobytes()
+    (tmp_path / "turned.jpg").write_bytes(data[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + data[2:])
+    (tmp_path / "plain.jpg").write_bytes(data)
+    assert read_image(tmp_path / "turned.jpg").shape == (64, 48, 3)
+    assert image_size(tmp_path / "turned.jpg") == (64, 48)
+    assert image_size(tmp_path / "plain.jpg") == read_image(tmp_path / "plain.jpg").shape[:2] == (48, 64)
+    cv2.imwrite(str(tmp_path / "grey.png"), grey(9)[:, :, 0])
+    assert read_image(tmp_path / "grey.png").shape == (48, 64, 3)
+    assert image_size(tmp_path / "grey.png") == (48, 64)
+    for name, content in (("empty.jpg", b""), ("cut.jpg", data[:20]), ("text.jpg", b"hello")):
+        (tmp_path / name).write_bytes(content)
+        for read in (read_image, image_size):
+            with pytest.raises(SourceError, match="does not decode"):
+                read(tmp_path / name)
+    with pytest.raises(SourceError, match="cannot read image"):
+        read_image(tmp_path)
+
+
+class Camera:
+    """Stands in for cv2.VideoCapture: gives a new grey picture every ten milliseconds, ``count`` of them."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.reads, self.released = count, 0, threading.Event()
+
+    def isOpened(self) -> bool:
+        return True
+
+    def get(self, _: int) -> float:
+        return 0.0
+
+    def read(self):
+        assert not self.released.is_set(), "read after release"
+        time.sleep(0.01)
+        if self.reads == self.count:
+            return False, None
+        self.reads += 1
+        return True, grey(self.reads - 1)
+
+    def release(self) -> None:
+        self.released.set()
+
+
+@pytest.fixture
+def camera(monkeypatch):
+    def plug_in(count: int) -> Camera:
+        made = Camera(count)
+        monkeypatch.setattr(cv2, "VideoCapture", lambda _: made)
+        return made
+
+    return plug_in
+
+
+def test_a_live_source_drops_stale_frames(camera):
+    device = camera(40)
+    indices, ages = [], []
+    with open_source(0) as source:
+        assert source.live
+        for frame in source:
+            assert int(frame.image[0, 0, 0]) == frame.index
+            indices.append(frame.index)
+            ages.append(time.monotonic() - frame.timestamp)
+            time.sleep(0.05)
+    assert indices == sorted(set(indices))
+    assert 3 <= len(indices) < 30  # five frames arrive while one is looked at
+    assert indices[-1] == 39
+    assert sum(age > 0.1 for age in ages) <= 1  # never from a queue; one hiccup of the machine is allowed
+    assert device.released.is_set()
+
+
+def test_latest_false_gives_every_frame(camera):
+    device = camera(5)
+    with open_source("rtsp://camera/1", latest=False) as source:
+        assert [frame.index for frame in source] == [0, 1, 2, 3, 4]
+    assert device.released.is_set()
+
+
+def test_leaving_a_live_source_ends_its_thread(camera):
+    device = camera(10**6)
+    with open_source(0) as source:
+        next(iter(source))
+    assert device.released.wait(1)
+    assert not [thread for thread in threading.enumerate() if thread.name == "latest" and thread.is_alive()]
+    source.close()
+    assert list(source) == []
+
+
+def test_a_live_source_without_frames_is_an_error(camera):
+    camera(0)
+    with open_source(0) as source, pytest.raises(SourceError, match="gave no frame"):
+        list(source)
+
+
+def test_errors_of_the_reading_thread_reach_the_consumer():
+    def items():
+        yield 1
+        raise SourceError("cable pulled")
+
+    released = threading.Event()
+    reader = Latest(items(), released.set)
+    with pytest.raises(SourceError, match="cable pulled"):
+        list(reader)
+    assert released.is_set()
+    reader.close()
