@@ -1,0 +1,103 @@
+"""Run an OpenVINO bundle."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from edge_yolov9.bundle import Bundle
+from edge_yolov9.errors import BundleError, InferenceError
+
+log = logging.getLogger(__name__)
+
+
+def open_session(bundle: Bundle, threads: int | None) -> OpenVINOSession:
+    """Load and compile the model for the bundle's device, tuned for latency.
+
+    Args:
+        bundle: a checked bundle.
+        threads: CPU threads; all physical cores when None.
+
+    Raises:
+        BundleError: OpenVINO cannot read the model, or it is not the one that the manifest describes.
+    """
+    return OpenVINOSession(bundle, threads)
+
+
+class OpenVINOSession:
+    """One infer request that is used again and again. Its six outputs are written where ``infer`` returns views."""
+
+    def __init__(self, bundle: Bundle, threads: int | None) -> None:
+        try:
+            core = ov.Core()
+            device = _device(core, str(bundle.manifest.extra.get("device", "CPU")))
+            compiled = core.compile_model(bundle.model_path, device, _properties(bundle, device, threads))
+            _check_input(bundle, compiled)
+            self._request: Any = compiled.create_infer_request()
+            self._outputs = [self._bind(compiled, bundle, spec.name, spec.shape) for spec in bundle.manifest.outputs]
+        except RuntimeError as error:
+            reason = _last_line(error)
+            raise BundleError(f"{bundle.path}: OpenVINO cannot open {bundle.manifest.model}: {reason}") from error
+
+    def _bind(self, compiled: Any, bundle: Bundle, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Let the output ``name`` be written into an array of ours; its view (channels, cells)."""
+        port = compiled.output(name)
+        if tuple(port.shape) != shape:
+            raise BundleError(
+                f"{bundle.path}: output {name} has shape {tuple(port.shape)}, the manifest says {shape}; "
+                "compile the bundle again"
+            )
+        array = np.zeros(shape, np.float32)
+        self._request.set_tensor(port, ov.Tensor(array, shared_memory=True))
+        return array.reshape(shape[1], -1)
+
+    def infer(self, image: NDArray[np.uint8]) -> list[NDArray[Any]]:
+        """See :class:`edge_yolov9.registry.Session`."""
+        if self._request is None:
+            raise InferenceError("this OpenVINO session is closed; open the bundle again")
+        try:
+            self._request.set_input_tensor(ov.Tensor(image[None], shared_memory=True))
+            self._request.infer()
+        except RuntimeError as error:
+            raise InferenceError(f"OpenVINO failed to run the model: {_last_line(error)}") from error
+        return list(self._outputs)
+
+    def close(self) -> None:
+        """Free the model. Calling it twice does no harm."""
+        self._request = None
+
+
+def _device(core: Any, wanted: str) -> str:
+    """``wanted`` where this machine has it, else the CPU, with a line in the log."""
+    if wanted == "CPU" or any(name.partition(".")[0] == wanted for name in core.available_devices):
+        return wanted
+    log.warning("OpenVINO finds no %s on this machine; running on the CPU instead", wanted)
+    return "CPU"
+
+
+def _properties(bundle: Bundle, device: str, threads: int | None) -> dict[str, Any]:
+    properties: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+    if bundle.manifest.precision == "fp32":
+        properties["INFERENCE_PRECISION_HINT"] = "f32"  # otherwise CPUs with AMX compute in bfloat16
+    if threads is not None and device == "CPU":
+        properties["INFERENCE_NUM_THREADS"] = threads
+    return properties
+
+
+def _check_input(bundle: Bundle, compiled: Any) -> None:
+    expected, port = bundle.manifest.input.tensor, compiled.input(0)
+    found = (tuple(port.shape), str(port.element_type.to_dtype()))
+    if found != (expected.shape, expected.dtype):
+        raise BundleError(
+            f"{bundle.path}: the model's input is {found[1]} {found[0]}, the manifest says {expected.dtype} "
+            f"{expected.shape}; compile the bundle again"
+        )
+
+
+def _last_line(error: Exception) -> str:
+    """OpenVINO prefixes its reason with lines that say where in its source it was raised."""
+    return next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
