@@ -4,12 +4,15 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PYTHON311 ?= $(shell command -v python3.11)
 BIN := .venv/bin
 
-.PHONY: demo test test-fast bench lint venv clean
+# Environments of their own, which only tests use.
+EXTRA_ENVS := .venvs/tflite-runtime/.ready .venvs/tensorrt/.ready
+
+.PHONY: demo test test-fast bench lint venv venv-tflite clean
 
 demo: .venv/.ready
 	$(BIN)/python examples/demo.py
 
-test: .venv/.ready .venvs/tflite-runtime/.ready lint
+test: .venv/.ready $(EXTRA_ENVS) lint
 	$(BIN)/python -m pytest
 
 test-fast: .venv/.ready
@@ -23,22 +26,18 @@ lint: .venv/.ready
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-venv: .venv/.ready
+venv: .venv/.ready $(EXTRA_ENVS)
+
+venv-tflite: .venvs/tflite-runtime/.ready
 
 # torch 2.13.0 is the version everything here was tested with. On a machine without a GPU,
 # `make venv TORCH="torch==2.13.0 --index-url <PyTorch's CPU index>"` saves gigabytes of CUDA.
 TORCH ?= torch==2.13.0
-# TensorRT for tests: its Python API for introspection, and the TensorRT-RTX builder, which parses and builds
-# on a CPU. --no-deps, because their declared needs are CUDA packages that only running an engine takes.
-TENSORRT_LEAN := tensorrt_lean_cu13_libs==11.4.0.106 tensorrt_lean_cu13_bindings==11.4.0.106
-TENSORRT_RTX := tensorrt_rtx_cu13_bindings onnxruntime_ep_nv_tensorrt_rtx_cu13==0.5.0
-
 .venv/.ready: pyproject.toml Makefile
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q --upgrade pip
 	$(BIN)/pip install -q $(TORCH)
 	$(BIN)/pip install -q -e ".[all]"
-	-$(BIN)/pip install -q --no-deps $(TENSORRT_LEAN) $(TENSORRT_RTX)
 	touch $@
 
 # tflite-runtime ends at Python 3.11 and numpy 1; without that Python its tests are skipped and say so.
@@ -49,6 +48,22 @@ ifneq ($(PYTHON311),)
 	.venvs/tflite-runtime/bin/pip install -q "numpy<2" tflite-runtime==2.14.0 "opencv-python<4.12" click
 endif
 	mkdir -p $(@D) && touch $@
+
+# NVIDIA's Python bindings of four versions, to check our session's every name against, and TensorRT-RTX, whose
+# parser and builder run on a CPU. Libraries are left out: --no-deps. Where a wheel is not to be had, tests skip.
+define bindings
+	-$(BIN)/pip install -q --no-deps --upgrade --target .venvs/tensorrt/$(1) $(2)
+endef
+
+.venvs/tensorrt/.ready: .venv/.ready
+	mkdir -p $(@D)
+	$(call bindings,8.6,tensorrt_bindings==8.6.1)
+	$(call bindings,10.3,tensorrt_cu12_bindings==10.3.0)
+	$(call bindings,10.13,tensorrt_cu13_bindings==10.13.2.6)
+	$(call bindings,11.4,tensorrt_cu13_bindings==11.4.0.106)
+	$(call bindings,cudart,nvidia_cuda_runtime==13.5.37)
+	$(call bindings,rtx,tensorrt_rtx_cu13_bindings==1.7.1.116 onnxruntime_ep_nv_tensorrt_rtx_cu13==0.5.0)
+	touch $@
 
 clean:
 	rm -rf .venv .venvs build dist out *.egg-info
