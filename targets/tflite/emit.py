@@ -1,0 +1,115 @@
+"""Compile side: folded heads -> ``model.tflite`` in NHWC.
+
+The artifact takes BGR pixels as they are (int8: pixel - 128) and ends at the six raw tensors, boxes and classes never
+in one tensor: an int8 tensor has one scale, and the class logits would drown in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge_yolov9.bundle import InputRule, TensorSpec
+from edge_yolov9.compiler.job import INPUT_NAME, OUTPUT_NAMES, CalibrationSet, EmitJob, Emitted
+from edge_yolov9.errors import CompileError, EdgeYoloError
+
+from .session import cores
+
+MODEL = "model.tflite"
+TOOLS = ("litert-torch", "litert-converter", "ai-edge-quantizer", "ai-edge-litert")
+
+
+def emit(job: EmitJob) -> Emitted:
+    """Write ``model.tflite`` into the job's folder.
+
+    Raises:
+        CompileError: the converter or the quantizer failed.
+        CalibrationError, SourceError: a calibration image cannot be used.
+    """
+    from . import lower, quantize
+
+    log, floating, artifact = job.scratch / "tflite.log", job.scratch / "float.tflite", job.folder / MODEL
+    extra: dict[str, Any] = {}
+    with job.stage("convert to TFLite"), _vendor("the conversion to TFLite", log):
+        lower.convert(job.heads, job.input_size, floating)
+    if job.precision == "fp32":
+        artifact.write_bytes(floating.read_bytes())
+    elif job.precision == "fp16":
+        with job.stage("cast to float16"), _vendor("the cast to float16", log):
+            artifact.write_bytes(quantize.to_fp16(floating))
+    else:
+        extra["ranges"] = quantize.RANGE_RULE
+        _int8(job, job.calibration, floating, artifact, log)
+    with _vendor("loading the emitted model", log):
+        inputs, outputs = _signature(artifact)
+    images = _spec(INPUT_NAME, inputs)
+    height, width = job.input_size
+    rule = InputRule(images, height, width, color="BGR", scaling=1.0)
+    tools = {name: version(name) for name in TOOLS}
+    return Emitted(MODEL, rule, tuple(_spec(name, outputs) for name in OUTPUT_NAMES), tools, extra)
+
+
+def _int8(job: EmitJob, images: CalibrationSet | None, floating: Path, artifact: Path, log: Path) -> None:
+    from . import quantize
+
+    if not images:
+        raise CompileError("INT8 needs calibration images, got none; give some with --calibration")
+    with job.stage("calibrate"), _vendor("the calibration", log):
+        ranges = quantize.activation_ranges(floating, images, cores())
+    with job.stage("quantize"), _vendor("the quantization", log):
+        pixels = _signature(floating)[0][INPUT_NAME]["name"]
+        artifact.write_bytes(quantize.to_int8(floating, ranges, pixels))
+
+
+def _signature(model: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Tensor details of inputs and outputs by their names in the model's signature."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    runner = Interpreter(model_path=str(model)).get_signature_runner()
+    return runner.get_input_details(), runner.get_output_details()
+
+
+def _spec(name: str, details: dict[str, Any]) -> TensorSpec:
+    found = details[name]
+    shape, dtype = tuple(int(size) for size in found["shape"]), np.dtype(found["dtype"]).name
+    if dtype == "float32":
+        return TensorSpec(name, shape, dtype, "NHWC")
+    scale, zero_point = found["quantization"]
+    return TensorSpec(name, shape, dtype, "NHWC", float(scale), int(zero_point))
+
+
+@contextmanager
+def _vendor(step: str, log: Path) -> Iterator[None]:
+    """Send what the toolchain prints, from C++ too, to ``log``, and map its exceptions.
+
+    Raises:
+        CompileError: the toolchain raised; its own exception is the cause.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        with log.open("a", encoding="utf-8") as file, contextlib.ExitStack() as stack:
+            for descriptor in (1, 2):
+                saved = os.dup(descriptor)
+                stack.callback(os.close, saved)
+                stack.callback(os.dup2, saved, descriptor)
+                os.dup2(file.fileno(), descriptor)
+            stack.enter_context(contextlib.redirect_stdout(file))
+            stack.enter_context(contextlib.redirect_stderr(file))
+            stack.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")
+            yield
+    except EdgeYoloError:
+        raise
+    except Exception as error:  # the toolchain raises whatever its layers raise
+        reason = (str(error).splitlines() or ["no reason given"])[0]
+        raise CompileError(f"{step} failed: {type(error).__name__}: {reason}; no bundle was written") from error

@@ -1,0 +1,154 @@
+"""Device side: a ``.tflite`` file in LiteRT, by ``ai_edge_litert`` or the older ``tflite_runtime``."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_yolov9.bundle import Bundle, TensorSpec
+from edge_yolov9.errors import BundleError, InferenceError, RuntimeNotInstalled
+
+RUNTIMES = ("ai_edge_litert", "tflite_runtime")
+SIGN_BIT = np.uint8(0x80)
+
+
+def open_session(bundle: Bundle, threads: int | None) -> TfliteSession:
+    """Load the model and reserve its memory.
+
+    Args:
+        bundle: a checked bundle of this target.
+        threads: CPU threads; one per physical core when None.
+
+    Raises:
+        BundleError: LiteRT does not accept the model file, or it is not what the manifest describes.
+        RuntimeNotInstalled: neither runtime is importable.
+    """
+    try:
+        with _native_stderr_closed():
+            interpreter = _interpreter_class()(model_path=str(bundle.model_path), num_threads=threads or cores())
+            interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        reason = (str(error).splitlines() or ["no reason given"])[0]
+        raise BundleError(
+            f"LiteRT does not accept {bundle.model_path}: {reason}; copy the bundle again or compile it anew"
+        ) from error
+    return TfliteSession(interpreter, bundle)
+
+
+class TfliteSession:
+    """One interpreter with fixed tensors. Not shared between threads."""
+
+    def __init__(self, interpreter: Any, bundle: Bundle) -> None:
+        """``interpreter`` has allocated tensors.
+
+        Raises:
+            BundleError: a tensor of the manifest is not in the model, or differs in shape or type.
+        """
+        manifest = bundle.manifest
+        runner = interpreter.get_signature_runner()
+        inputs, outputs = runner.get_input_details(), runner.get_output_details()
+        self._input = _index(bundle, manifest.input.tensor, inputs)
+        self._outputs = [_index(bundle, spec, outputs) for spec in manifest.outputs]
+        self._signed = manifest.input.tensor.dtype == "int8"
+        self._shape = manifest.input.tensor.shape[1:]
+        self._buffers = [
+            np.empty((spec.shape[1] * spec.shape[2], spec.shape[3]), spec.dtype) for spec in manifest.outputs
+        ]
+        self._interpreter: Any = interpreter
+
+    def infer(self, image: NDArray[np.uint8]) -> list[NDArray[Any]]:
+        """Run one letterboxed frame (height, width, 3) uint8 BGR.
+
+        Returns:
+            Six transposed views (channels, cells) of buffers that the next call overwrites. The results are copied
+            out of the interpreter (0.1 MB at 320 px), which refuses to run while a view of its memory lives.
+
+        Raises:
+            InferenceError: the session is closed, the frame has another shape or type, or LiteRT failed.
+        """
+        if self._interpreter is None:
+            raise InferenceError("this session is closed; open the bundle again")
+        if image.shape != self._shape or image.dtype != np.uint8:
+            raise InferenceError(f"expected a frame {self._shape} uint8, got {image.shape} {image.dtype}")
+        try:
+            self._write(image)
+            self._interpreter.invoke()
+            for buffer, index in zip(self._buffers, self._outputs, strict=True):
+                np.copyto(buffer, self._interpreter.tensor(index)().reshape(buffer.shape))
+        except (ValueError, RuntimeError) as error:
+            raise InferenceError(f"LiteRT failed on a frame: {error}") from error
+        return [buffer.T for buffer in self._buffers]
+
+    def _write(self, image: NDArray[np.uint8]) -> None:
+        """Put the frame into the input tensor: a cast to float, or pixel - 128 as a flip of the sign bit."""
+        tensor = self._interpreter.tensor(self._input)()[0]
+        if self._signed:
+            np.bitwise_xor(image, SIGN_BIT, out=tensor.view(np.uint8))
+        else:
+            np.copyto(tensor, image)
+
+    def close(self) -> None:
+        """Free the interpreter."""
+        self._interpreter = None
+
+
+def cores() -> int:
+    """Physical cores that this process may use: siblings of one core share its arithmetic units."""
+    try:
+        mine = os.sched_getaffinity(0)
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
+    topology = (Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") for cpu in mine)
+    try:
+        return len({file.read_text() for file in topology}) or 1
+    except OSError:
+        return len(mine)
+
+
+def _interpreter_class() -> Any:
+    for name in RUNTIMES:
+        try:
+            return importlib.import_module(f"{name}.interpreter").Interpreter
+        except ModuleNotFoundError as error:
+            if error.name is None or not error.name.startswith(name):
+                raise
+    raise RuntimeNotInstalled('neither LiteRT runtime is installed; run: pip install "edge-yolov9[tflite]"')
+
+
+def _index(bundle: Bundle, spec: TensorSpec, details: dict[str, Any]) -> int:
+    """Index of the tensor that the model's signature calls ``spec.name``."""
+    found = details.get(spec.name)
+    if found is None:
+        raise BundleError(f"{bundle.model_path} has no tensor {spec.name}, which the manifest names; compile it anew")
+    shape, dtype = tuple(int(size) for size in found["shape"]), np.dtype(found["dtype"]).name
+    if (shape, dtype) != (spec.shape, spec.dtype):
+        raise BundleError(
+            f"{bundle.model_path}: the manifest says {spec.name} is {spec.shape} {spec.dtype}, "
+            f"the model {shape} {dtype}; compile it anew"
+        )
+    return int(found["index"])
+
+
+@contextmanager
+def _native_stderr_closed() -> Iterator[None]:
+    """LiteRT announces its CPU delegate on file descriptor 2; errors arrive as exceptions all the same."""
+    try:
+        saved = os.dup(2)
+    except OSError:  # there is none
+        yield
+        return
+    sink = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, 2)
+    os.close(sink)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
