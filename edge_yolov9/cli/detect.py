@@ -53,7 +53,8 @@ class Tally:
     def refuse(self, error: SourceError) -> None:
         """Report an image that does not decode, and remember it."""
         self.errors.append(str(error))
-        click.echo(f"Error: {error}", err=True)
+        new_line = "\n" if sys.stderr.isatty() else ""  # the progress bar's line is not over
+        click.echo(f"{new_line}Error: {error}", err=True)
 
     def line(self, source: Source) -> str:
         """The summary: counts per class and the median time from frame to boxes."""

@@ -1,6 +1,7 @@
 import json
 import shutil
 import sys
+import time
 
 import cv2
 import numpy as np
@@ -157,3 +158,47 @@ def test_a_failure_leaves_no_half_video(bundle, pictures, tmp_path, monkeypatch)
     assert len(drawn) == 2
     assert list((tmp_path / "out").iterdir()) == []
     assert not (tmp_path / "out.json").exists()
+
+
+class Camera:
+    """Stands in for cv2.VideoCapture: the same picture for ever; Ctrl-C comes with the fourth."""
+
+    def __init__(self, image):
+        self.image = image
+
+    def isOpened(self):
+        return True
+
+    def get(self, _):
+        return 0.0
+
+    def read(self):
+        time.sleep(0.005)
+        return True, self.image
+
+    def release(self):
+        self.image = None
+
+
+def test_ctrl_c_ends_a_camera_in_good_order(bundle, pictures, tmp_path, monkeypatch):
+    import edge_yolov9.draw
+
+    device = Camera(cv2.imread(str(next(iter(sorted(pictures.iterdir()))))))
+    monkeypatch.setattr(cv2, "VideoCapture", lambda _: device)
+    real, drawn = edge_yolov9.draw.annotate, []
+
+    def annotate(frame, found):
+        drawn.append(found)
+        if len(drawn) == 4:
+            raise KeyboardInterrupt
+        return real(frame, found)
+
+    monkeypatch.setattr(edge_yolov9.draw, "annotate", annotate)
+    result = detect(bundle, 0, "--save", tmp_path / "out", "--json", tmp_path / "out.json")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("camera 0: 3 frames, ")
+    data = json.loads((tmp_path / "out.json").read_text())
+    assert data["kind"] == "live"
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["camera-0.mp4"]
+    assert {frame["saved"] for frame in data["frames"]} == {str(tmp_path / "out" / "camera-0.mp4")}
+    assert device.image is None
