@@ -1,0 +1,339 @@
+"""A stand-in for ``tensorrt`` that runs the parsed ONNX with ONNX Runtime, and one for libcudart in host memory.
+
+Nothing here has a name or a parameter that TensorRT's own module lacks: ``test_jetson_session.py`` compares them with
+the real bindings of several versions. What the fakes record for tests is kept in ``Record`` and in underscored names.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import types
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from importlib.machinery import ModuleSpec
+from typing import Any
+
+import numpy as np
+import onnx
+
+MAGIC = b"fake engine of "
+
+
+@dataclass
+class Record:
+    """What happened, and what should go wrong."""
+
+    version: str
+    builds: int = 0
+    flags: list[str] = field(default_factory=list)
+    network: int = 0
+    timings_given: list[bytes] = field(default_factory=list)
+    parsed: bytes = b""
+    tensor_order: Sequence[str] | None = None
+    refuse_build: str = ""
+    refuse_engines: bool = False
+    refuse_timings: bool = False
+    logger_severity: int = 1
+
+
+def make(version: str) -> tuple[Any, Record]:
+    """A module like ``tensorrt`` of ``version``, and its record."""
+    record, major = Record(version), int(version.split(".")[0])
+    creation = {8: ["EXPLICIT_BATCH"], 10: ["EXPLICIT_BATCH", "STRONGLY_TYPED"], 11: ["STRONGLY_TYPED"]}[major]
+    module: Any = types.ModuleType("tensorrt")
+    module.__spec__ = ModuleSpec("tensorrt", None)
+    module.__version__ = version
+    module.NetworkDefinitionCreationFlag = IntEnum("NetworkDefinitionCreationFlag", creation, start=0)
+    module.BuilderFlag = IntEnum("BuilderFlag", ["FP16", "INT8"] if major < 11 else ["DEBUG"], start=0)
+    module.MemoryPoolType = IntEnum("MemoryPoolType", ["WORKSPACE"], start=0)
+    module.TensorIOMode = TensorIOMode
+    module.DataType = DataType
+    module.float32 = DataType.FLOAT
+    module.ILogger = ILogger
+    for kind in (Builder, OnnxParser, Runtime):
+        setattr(module, kind.__name__, type(kind.__name__, (kind,), {"_record": record, "_module": module}))
+    return module, record
+
+
+class TensorIOMode(IntEnum):
+    NONE = 0
+    INPUT = 1
+    OUTPUT = 2
+
+
+class DataType(IntEnum):
+    FLOAT = 0
+    HALF = 1
+
+
+class ILogger:
+    class Severity(IntEnum):
+        INTERNAL_ERROR = 0
+        ERROR = 1
+        WARNING = 2
+        INFO = 3
+        VERBOSE = 4
+
+    def __init__(self) -> None: ...
+
+
+class IHostMemory(bytes):
+    pass
+
+
+class INetworkDefinition:
+    _model: bytes = b""
+
+
+class ITimingCache:
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def serialize(self) -> IHostMemory:
+        return IHostMemory(self._data)
+
+
+class IBuilderConfig:
+    def __init__(self, record: Record) -> None:
+        self._record, self._cache = record, ITimingCache(b"")
+
+    def set_memory_pool_limit(self, pool: Any, pool_size: int) -> None:
+        assert pool_size > 0
+
+    def set_flag(self, flag: Any) -> None:
+        self._record.flags.append(flag.name)
+
+    def create_timing_cache(self, serialized_timing_cache: bytes) -> ITimingCache:
+        return ITimingCache(bytes(serialized_timing_cache))
+
+    def set_timing_cache(self, cache: ITimingCache, ignore_mismatch: bool) -> bool:
+        if self._record.refuse_timings and cache._data:
+            return False
+        self._record.timings_given.append(cache._data)
+        self._cache = cache
+        return True
+
+    def get_timing_cache(self) -> ITimingCache:
+        return self._cache
+
+
+class Builder:
+    _record: Record
+    _module: Any
+
+    def __init__(self, logger: ILogger) -> None:
+        self._logger = logger
+
+    def create_network(self, flags: int = 0) -> INetworkDefinition:
+        self._record.network = flags
+        return INetworkDefinition()
+
+    def create_builder_config(self) -> IBuilderConfig:
+        return IBuilderConfig(self._record)
+
+    def build_serialized_network(self, network: INetworkDefinition, config: IBuilderConfig) -> IHostMemory | None:
+        self._record.builds += 1
+        if self._record.refuse_build:
+            self._logger.log(ILogger.Severity.ERROR, self._record.refuse_build)  # type: ignore[attr-defined]
+            return None
+        config._cache._data += b"timed;"
+        return IHostMemory(MAGIC + self._record.version.encode() + b"\0" + network._model)
+
+
+class ParserError:
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def desc(self) -> str:
+        return self._text
+
+
+class OnnxParser:
+    _record: Record
+    _module: Any
+
+    def __init__(self, network: INetworkDefinition, logger: ILogger) -> None:
+        self._network, self._errors = network, list[ParserError]()
+
+    def parse(self, model: bytes, path: str | None = None) -> bool:
+        flags = self._module.NetworkDefinitionCreationFlag
+        if self._record.version.startswith("8.") and not self._record.network & 1 << flags.EXPLICIT_BATCH:
+            self._errors.append(ParserError("This version of the ONNX parser only supports explicit batch networks"))
+        try:
+            onnx.checker.check_model(onnx.load_from_string(model))
+        except Exception as error:
+            self._errors.append(ParserError(f"ModelProto:\n{error}"))
+        self._network._model = self._record.parsed = model
+        return not self._errors
+
+    @property
+    def num_errors(self) -> int:
+        return len(self._errors)
+
+    def get_error(self, index: int) -> ParserError:
+        return self._errors[index]
+
+
+class Runtime:
+    _record: Record
+    _module: Any
+
+    def __init__(self, logger: ILogger) -> None:
+        self._logger = logger
+
+    def deserialize_cuda_engine(self, serialized_engine: bytes) -> ICudaEngine | None:
+        head, _, model = serialized_engine.partition(b"\0")
+        if self._record.refuse_engines or head != MAGIC + self._record.version.encode():
+            return None
+        return ICudaEngine(model, self._record)
+
+
+class ICudaEngine:
+    def __init__(self, model: bytes, record: Record) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        self._shapes = {item.name: tuple(item.shape) for item in (*inputs, *outputs)}
+        self._input = inputs[0].name
+        self._names = list(record.tensor_order or self._shapes)
+
+    @property
+    def num_io_tensors(self) -> int:
+        return len(self._names)
+
+    def get_tensor_name(self, index: int) -> str:
+        return self._names[index]
+
+    def get_tensor_mode(self, name: str) -> TensorIOMode:
+        return TensorIOMode.INPUT if name == self._input else TensorIOMode.OUTPUT
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        return self._shapes[name]
+
+    def get_tensor_dtype(self, name: str) -> DataType:
+        return DataType.FLOAT
+
+    def create_execution_context(self) -> IExecutionContext:
+        return IExecutionContext(self)
+
+
+class IExecutionContext:
+    def __init__(self, engine: ICudaEngine) -> None:
+        self._engine, self._addresses = engine, dict[str, int]()
+
+    def set_tensor_address(self, name: str, memory: int) -> bool:
+        self._addresses[name] = memory
+        return name in self._engine._shapes
+
+    def execute_async_v3(self, stream_handle: int) -> bool:
+        engine = self._engine
+        arrays = {name: self._array(name) for name in engine._shapes}
+        names = [name for name in arrays if name != engine._input]
+        results = engine._session.run(names, {engine._input: arrays[engine._input].copy()})
+        for name, result in zip(names, results, strict=True):
+            arrays[name][...] = result
+        return stream_handle != 0
+
+    def _array(self, name: str) -> np.ndarray[Any, Any]:
+        shape = self._engine._shapes[name]
+        memory = (ctypes.c_float * int(np.prod(shape))).from_address(self._addresses[name])
+        return np.ctypeslib.as_array(memory).reshape(shape)
+
+
+class FakeCudart:
+    """libcudart in host memory. Calls go through real ctypes conversions of the ``argtypes`` that the caller sets."""
+
+    def __init__(self, name: str = "Orin", integrated: bool = True, devices: int = 1) -> None:
+        self.name, self.integrated, self.devices = name, integrated, devices
+        self.held: dict[int, Any] = {}
+        self.copies = 0
+        self.fail_at: dict[str, int] = {}
+        """``{function: how many calls succeed first}``; later ones report error 2."""
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("cuda"):
+            raise AttributeError(name)
+        function = _Function(self, name)
+        setattr(self, name, function)
+        return function
+
+    def _allocate(self, target: Any, size: int) -> int:
+        memory = ctypes.create_string_buffer(size)
+        self.held[ctypes.addressof(memory)] = memory
+        target[0] = ctypes.addressof(memory)
+        return 0
+
+    def _free(self, address: int) -> int:
+        del self.held[address]
+        return 0
+
+    def _cudaGetDeviceCount(self, count: Any) -> int:
+        count[0] = self.devices
+        return 0 if self.devices else 100
+
+    def _cudaSetDevice(self, device: int) -> int:
+        return 0 if device == 0 else 101
+
+    def _cudaDeviceGetAttribute(self, value: Any, which: int, device: int) -> int:
+        value[0] = {75: 8, 76: 7, 18: int(self.integrated), 19: 1}[which]
+        return 0
+
+    def _cudaGetDeviceProperties(self, properties: int, device: int) -> int:
+        ctypes.memmove(properties, self.name.encode() + b"\0", len(self.name) + 1)
+        return 0
+
+    def _cudaStreamCreateWithFlags(self, stream: Any, flags: int) -> int:
+        return self._allocate(stream, 8)
+
+    def _cudaStreamSynchronize(self, stream: int) -> int:
+        return 0 if stream in self.held else 400
+
+    def _cudaStreamDestroy(self, stream: int) -> int:
+        return self._free(stream)
+
+    def _cudaMalloc(self, pointer: Any, size: int) -> int:
+        return self._allocate(pointer, size)
+
+    def _cudaFree(self, address: int) -> int:
+        return self._free(address)
+
+    def _cudaHostAlloc(self, pointer: Any, size: int, flags: int) -> int:
+        return self._allocate(pointer, size)
+
+    def _cudaHostGetDevicePointer(self, pointer: Any, host: int, flags: int) -> int:
+        pointer[0] = host
+        return 0
+
+    def _cudaFreeHost(self, address: int) -> int:
+        return self._free(address)
+
+    def _cudaMemcpyAsync(self, target: int, source: int, size: int, kind: int, stream: int) -> int:
+        self.copies += 1
+        ctypes.memmove(target, source, size)
+        return 0
+
+    def _cudaGetErrorString(self, code: int) -> bytes:
+        return {2: b"out of memory", 100: b"no CUDA-capable device is detected"}.get(code, b"unknown error")
+
+
+class _Function:
+    """One function of the fake library, called the way ctypes calls a real one."""
+
+    argtypes: list[Any]
+    restype: Any
+
+    def __init__(self, library: FakeCudart, name: str) -> None:
+        self._library, self._name, self._calls = library, name, 0
+
+    def __call__(self, *arguments: Any) -> Any:
+        self._calls += 1
+        if self._calls > self._library.fail_at.get(self._name, 1 << 60):
+            return 2
+        inner = getattr(self._library, f"_{self._name}")
+        if self.restype is ctypes.c_char_p:
+            return inner(*arguments)
+        return ctypes.CFUNCTYPE(self.restype, *self.argtypes)(inner)(*arguments)
