@@ -8,12 +8,24 @@ from typing import Any
 
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.compiler.reference import HeadsDetector
-from edge_yolov9.data import load_data
+from edge_yolov9.data import check_names, load_data
 from edge_yolov9.decode import EVALUATION
 from edge_yolov9.detector import Detector
 from edge_yolov9.errors import AccuracyError, InputError
 from edge_yolov9.model import RawHeads
 from edge_yolov9.report.accuracy import score
+
+
+def check(data: Path, names: tuple[str, ...], max_drop: float) -> None:
+    """Before the long work: the data set can be read, has the model's classes, and the budget makes sense.
+
+    Raises:
+        DataError: the classes differ, or the val split cannot be read.
+        InputError: the budget is negative or not a number.
+    """
+    if not max_drop >= 0:
+        raise InputError(f"--max-drop must not be negative, got {max_drop}")
+    check_names(names, load_data(data).split("val").names)
 
 
 def measure(heads: RawHeads, draft: Bundle, data: Path, max_drop: float, runtime: str | None) -> dict[str, Any]:
@@ -30,8 +42,6 @@ def measure(heads: RawHeads, draft: Bundle, data: Path, max_drop: float, runtime
         DataError: the classes differ, or the split cannot be read.
         AccuracyError: the drop is over the budget.
     """
-    if max_drop < 0:
-        raise InputError(f"--max-drop must not be negative, got {max_drop}")
     dataset = load_data(data)
     split, names = dataset.split("val"), draft.manifest.names
     size = (draft.manifest.input.height, draft.manifest.input.width)

@@ -19,10 +19,9 @@ from edge_yolov9 import bundle as bundles
 from edge_yolov9 import registry
 from edge_yolov9.bundle import Bundle, Manifest
 from edge_yolov9.checkpoint import Checkpoint, load
-from edge_yolov9.compiler import calibration, verify
+from edge_yolov9.compiler import calibration, gate, verify
 from edge_yolov9.compiler.export import export_onnx
 from edge_yolov9.compiler.fold import fold
-from edge_yolov9.compiler.gate import measure
 from edge_yolov9.compiler.job import CalibrationSet, EmitJob, Emitted
 from edge_yolov9.compiler.prune import prune
 from edge_yolov9.compiler.reference import checked_input_size
@@ -70,6 +69,8 @@ def compile_checkpoint(path: Path, options: CompileOptions, destination: Path, r
     stage = _stages(report, timings)
     with stage("load checkpoint"):
         checkpoint = load(path)
+    if options.data is not None:
+        gate.check(options.data, checkpoint.names, options.max_drop)
     size = checked_input_size(options.input_size or checkpoint.input_size)
     images = _calibration(options, precision, size)
     with tempfile.TemporaryDirectory() as scratch, bundles.writing(destination) as folder:
@@ -165,7 +166,7 @@ def _vouch(draft: Bundle, job: EmitJob, options: CompileOptions, stage: Stage) -
     if options.data is None:
         return manifest
     with stage("measure AP"):
-        accuracy = measure(job.heads, Bundle(draft.path, manifest), options.data, options.max_drop, runtime)
+        accuracy = gate.measure(job.heads, Bundle(draft.path, manifest), options.data, options.max_drop, runtime)
     return replace(manifest, accuracy=accuracy)
 
 
