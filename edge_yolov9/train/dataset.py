@@ -76,7 +76,7 @@ class TrainingSet(Dataset[Sample]):
         sample = shift_colours(sample[0], s, rng), sample[1]
         if rng.random() < s.flip:
             sample = flip(sample)
-        return np.ascontiguousarray(sample[0][:, :, ::-1]), sample[1]
+        return np.asarray(cv2.cvtColor(sample[0], cv2.COLOR_BGR2RGB), np.uint8), sample[1]
 
     def _mosaic(self, index: int, rng: np.random.Generator) -> Sample:
         others = (int(i) for i in rng.integers(len(self), size=3))

@@ -49,6 +49,9 @@ class Engine:
         self.model: YOLOv9 = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if settings.sync_bn and group.world > 1 and self.device.type == "cuda":
             self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)  # type: ignore[no-untyped-call]
+        for module in self.model.modules():
+            if isinstance(module, nn.SiLU):
+                module.inplace = False  # in place, autograd would keep a copy of what is overwritten
         self._frozen = freeze(self.model, settings)
         self.average = Average(self.model, settings)
         self.optimizer = sgd(self.model, settings)

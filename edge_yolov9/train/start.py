@@ -19,7 +19,7 @@ from edge_yolov9.train.engine import precision
 from edge_yolov9.train.finetune import take_over
 from edge_yolov9.train.folder import BEST, Folder
 from edge_yolov9.train.loop import Result, Task, Trainer
-from edge_yolov9.train.memory import check_batch
+from edge_yolov9.train.memory import check_batch, keep_freed_memory
 from edge_yolov9.train.settings import RUNTIME, Settings
 from edge_yolov9.train.validation import validate
 
@@ -48,6 +48,7 @@ def start(request: Request) -> Result:
     if request.resume is not None and (request.out is not None or request.pretrained is not None):
         raise InputError("--resume goes on in its own folder with its own weights; leave out --out and --pretrained")
     settings, data = _settings_and_data(request)
+    keep_freed_memory()
     with joined(request.device) as group:
         return _run(request, settings, data, group)
 
