@@ -14,6 +14,7 @@ Four exact rewrites of a copy of the model come before the conversion:
 from __future__ import annotations
 
 import copy
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ from torch.nn import functional as F
 
 from edge_yolov9.compiler.job import OUTPUT_NAMES
 from edge_yolov9.model import RawHeads
-from edge_yolov9.model.blocks import AConv, ADown
+from edge_yolov9.model.blocks import AConv, ADown, CBLinear
 
 
 class _Mean(nn.Module):
@@ -62,6 +63,18 @@ class _ADown(nn.Module):
         return torch.cat((self.conv3(a), self.conv1(F.max_pool2d(b, 3, 2, 1))), 1)
 
 
+class _CBLinear(nn.Module):
+    """CBLinear whose parts are slices: the converter fails on a split into one part."""
+
+    def __init__(self, like: CBLinear) -> None:
+        super().__init__()
+        self.widths, self.conv = like.widths, like.conv
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        x, starts = self.conv(x), accumulate(self.widths, initial=0)
+        return tuple(x.narrow(1, start, width) for start, width in zip(starts, self.widths, strict=False))
+
+
 class _Border(nn.Module):
     """``images`` (1, H, W, 3) BGR in [0, 255] -> the six raw tensors by name, each (1, H/s, W/s, C)."""
 
@@ -98,7 +111,7 @@ def convert(heads: RawHeads, input_size: tuple[int, int], path: Path) -> None:
 
 
 def _input_shapes(heads: RawHeads, input_size: tuple[int, int]) -> dict[nn.Module, tuple[int, ...]]:
-    """Input shape (B, C, H, W) of every module that is rewritten."""
+    """Input shape (B, C, H, W) of every module whose rewriting depends on it."""
     seen: dict[nn.Module, tuple[int, ...]] = {}
     hooks = [
         module.register_forward_pre_hook(lambda module, given: seen.update({module: tuple(given[0].shape)}))
@@ -119,6 +132,8 @@ def _replace(module: nn.Module, shapes: dict[nn.Module, tuple[int, ...]]) -> Non
             setattr(module, name, _AConv(child, shapes[child][1]))
         elif isinstance(child, ADown):
             setattr(module, name, _ADown(child, shapes[child][1]))
+        elif isinstance(child, CBLinear):
+            setattr(module, name, _CBLinear(child))
         elif isinstance(child, nn.Conv2d) and _needs_pad(child, shapes[child]):
             setattr(module, name, _widened(child))
 
