@@ -181,7 +181,7 @@ def _metadata(path: Path, metadata: Mapping[str, str]) -> tuple[str, tuple[str, 
 def _import(path: Path) -> Checkpoint:
     file = read_published(path)
     _check_finite(path, file.tensors)
-    variant, num_classes = _recognize(path, file.tensors)
+    variant, num_classes = recognize(path, file.tensors)
     if len(file.names) != num_classes:
         raise CheckpointError(f"{path}: {len(file.names)} class names for a head of {num_classes} classes")
     try:
@@ -191,7 +191,7 @@ def _import(path: Path) -> Checkpoint:
     return Checkpoint(model.eval(), file.names, file.input_size, file.facts)
 
 
-def _recognize(path: Path, tensors: Mapping[str, Tensor]) -> tuple[str, int]:
+def recognize(path: Path, tensors: Mapping[str, Tensor]) -> tuple[str, int]:
     """The graph whose published keys and shapes come nearest, and the class count."""
     layers = [int(match[1]) for key in tensors if (match := re.match(r"model\.(\d{1,4})\.", key))]
     head = max(layers, default=-1)
@@ -199,14 +199,14 @@ def _recognize(path: Path, tensors: Mapping[str, Tensor]) -> tuple[str, int]:
     if head not in HEAD_LAYERS or last is None or last.ndim != 4:
         raise CheckpointError(f"{path} holds another network: no published YOLOv9 has its head at layer {head}")
     given = {key: value.shape for key, value in tensors.items() if ".dfl" not in key}
-    distance = {}
+    common = {}
     for name in HEAD_LAYERS[head]:
         with torch.device("meta"):
             own = {key: value.shape for key, value in published_tensors(build(name, last.shape[0])).items()}
-        distance[name] = len(own.items() ^ given.items())
-        if not distance[name]:
+        common[name] = len(own.items() & given.items())
+        if common[name] == len(own) == len(given):
             break
-    return min(distance, key=lambda name: distance[name]), last.shape[0]
+    return max(common, key=lambda name: common[name]), last.shape[0]
 
 
 def _shapes(variant: str, num_classes: int) -> dict[str, torch.Size]:

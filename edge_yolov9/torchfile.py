@@ -22,6 +22,9 @@ LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 """First pickle of the container that torch wrote before 1.6."""
 
 DEFAULT_SIZE = 640
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError)
+"""What Python's readers raise on bytes that are not what they should be."""
+
 MAX_LAYERS = 100_000
 """Far above any real model; bounds the walk over a file that refers to itself."""
 
@@ -151,7 +154,7 @@ def container(path: Path) -> Iterator[Container]:
             else:
                 stream.seek(0)
                 yield LegacyContainer(path, stream)
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, TypeError, NotImplementedError, RuntimeError) as error:
+    except DAMAGE as error:
         text = " ".join(str(error).split())[:80]
         raise CheckpointError(f"{path} is truncated or damaged ({text}); fetch it again") from None
 
