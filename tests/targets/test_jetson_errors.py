@@ -1,0 +1,133 @@
+"""What the jetson session says when something is missing or fails, and that it leaves nothing allocated."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from edge_yolov9.targets.jetson import cuda
+
+from edge_yolov9 import Detector, registry
+from edge_yolov9 import bundle as bundles
+from edge_yolov9.bundle import Bundle
+from edge_yolov9.errors import BundleError, InferenceError, RuntimeNotInstalled
+from tests.targets import fake_tensorrt
+from tests.targets.jetson_machine import SIZE, Machine, infer
+from tests.targets.jobs import frames
+
+
+def one_line(error: pytest.ExceptionInfo[Exception]) -> str:
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+def test_a_failed_build_says_why(machine: Machine, made: dict[str, Path]) -> None:
+    record = machine.install("10.3.0")
+    record.refuse_build = "Error Code 2: OutOfMemory\n(requested 1 GiB)"
+    with pytest.raises(InferenceError) as caught:
+        infer(made["int8"])
+    assert one_line(caught).endswith("could not build the engine: Error Code 2: OutOfMemory (requested 1 GiB)")
+    assert not list(machine.cache.glob("*.engine"))
+
+
+def test_an_engine_that_never_loads_is_an_error(machine: Machine, made: dict[str, Path]) -> None:
+    machine.install("10.3.0").refuse_engines = True
+    with pytest.raises(InferenceError, match="refuses the engine it has just built"):
+        infer(made["int8"])
+
+
+def test_onnx_that_tensorrt_does_not_parse(machine: Machine, made: dict[str, Path], tmp_path: Path) -> None:
+    machine.install("10.3.0")
+    broken = reseal(made["int8"], tmp_path / "broken", lambda folder: (folder / "model.onnx").write_bytes(b"nonsense"))
+    with pytest.raises(BundleError) as caught:
+        infer(broken)
+    assert "TensorRT 10.3.0 does not accept" in one_line(caught)
+
+
+def test_a_bundle_without_the_typed_flavour(machine: Machine, made: dict[str, Path], tmp_path: Path) -> None:
+    machine.install("11.4.0.106")
+    old = reseal(made["int8"], tmp_path / "old", lambda folder: (folder / "model_typed.onnx").unlink())
+    with pytest.raises(BundleError, match="no strongly typed ONNX; compile the bundle again"):
+        infer(old)
+
+
+def test_an_engine_of_another_shape(machine: Machine, made: dict[str, Path]) -> None:
+    machine.install("10.3.0")
+    bundle = bundles.read(made["fp32"])
+    tensor = replace(bundle.manifest.input.tensor, shape=(1, 3, 128, 128))
+    manifest = replace(bundle.manifest, input=replace(bundle.manifest.input, tensor=tensor))
+    with pytest.raises(BundleError, match=r"tensor images is .* in the engine, .* in the manifest"):
+        registry.open_session(Bundle(bundle.path, manifest))
+    assert not machine.cudart.held
+
+
+def reseal(bundle: Path, target: Path, change: Any) -> Path:
+    """A copy of a bundle, changed and sealed again."""
+    shutil.copytree(bundle, target)
+    change(target)
+    bundles.seal(target, bundles.read(bundle).manifest)
+    return target
+
+
+def test_tensorrt_too_old(machine: Machine, made: dict[str, Path]) -> None:
+    machine.install("8.6.2")
+    sys.modules["tensorrt"].__version__ = "8.4.1.5"
+    with pytest.raises(RuntimeNotInstalled, match=r"8\.5 or newer is needed, 8\.4\.1\.5 is installed; update JetPack"):
+        infer(made["int8"])
+
+
+def test_tensorrt_absent(made: dict[str, Path]) -> None:
+    with pytest.raises(RuntimeNotInstalled, match="needs the jetson runtime"):
+        infer(made["int8"])
+
+
+def test_tensorrt_whose_libraries_are_missing(
+    made: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "tensorrt.py").write_text("raise ImportError('libnvinfer.so.10: cannot open shared object file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(RuntimeNotInstalled, match=r"does not load \(libnvinfer.so.10: .*--system-site-packages"):
+        infer(made["int8"])
+
+
+def test_no_cuda_runtime(machine: Machine, made: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.install("10.3.0")
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt.make("10.3.0")[0])
+    monkeypatch.setattr(cuda, "LIBRARIES", ("libnowhere.so",))
+    monkeypatch.setattr("ctypes.util.find_library", lambda name: None)
+    with pytest.raises(RuntimeNotInstalled) as caught:
+        infer(made["int8"])
+    assert "libcudart.so) is not found" in one_line(caught)
+
+
+def test_no_gpu(machine: Machine, made: dict[str, Path]) -> None:
+    machine.install("10.3.0")
+    machine.plug(devices=0)
+    with pytest.raises(InferenceError) as caught:
+        infer(made["int8"])
+    assert one_line(caught) == "CUDA: cudaGetDeviceCount failed: no CUDA-capable device is detected (error 100)"
+
+
+@pytest.mark.parametrize("integrated", [True, False])
+@pytest.mark.parametrize(("function", "succeed"), [("cudaHostAlloc", 3), ("cudaMalloc", 2), ("cudaMemcpyAsync", 0)])
+def test_failures_leave_nothing_allocated(
+    function: str, succeed: int, integrated: bool, machine: Machine, made: dict[str, Path]
+) -> None:
+    machine.install("10.3.0")
+    gpu = machine.plug(integrated=integrated)
+    gpu.fail_at[function] = succeed
+    if integrated and function != "cudaHostAlloc":
+        infer(made["int8"])  # shared memory needs neither
+        return
+    with (
+        pytest.raises(InferenceError, match=f"CUDA: {function} failed: out of memory"),
+        Detector(made["int8"]) as detect,
+    ):
+        detect(frames(1, SIZE)[0])
+    assert not gpu.held

@@ -1,0 +1,122 @@
+"""The jetson session's code and the fakes it is tested on, held against NVIDIA's own modules."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import re
+from pathlib import Path
+
+import pytest
+from edge_yolov9.targets.jetson import cuda
+
+from edge_yolov9.errors import InferenceError
+from tests.targets import fake_tensorrt
+from tests.targets.real_tensorrt import HOME, ROOT, VERSIONS, ask
+
+GONE = {
+    "8.6": {"NetworkDefinitionCreationFlag.STRONGLY_TYPED"},
+    "10.3": set[str](),
+    "10.13": set[str](),
+    "11.4": {"NetworkDefinitionCreationFlag.EXPLICIT_BATCH", "BuilderFlag.FP16", "BuilderFlag.INT8"},
+}
+"""Names that a version lacks; the session must not touch them there (the fakes of these versions lack them too)."""
+
+
+def used_names() -> set[str]:
+    """Every ``trt.X`` and ``trt.X.Y`` in the device code."""
+    names = {"BuilderFlag.FP16", "BuilderFlag.INT8"}  # looked up by getattr
+    for file in (ROOT / "targets" / "jetson").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and (match := re.fullmatch(r"trt((\.\w+)+)", ast.unparse(node))):
+                names.add(match[1][1:])
+    return {name for name in names if "__init__" not in name and name != "ILogger.Severity"}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_name_in_the_code_exists_in_the_real_module(version: str, tmp_path: Path) -> None:
+    script = """
+from functools import reduce
+names = json.loads(sys.argv[1])
+def missing(name):
+    try:
+        reduce(getattr, name.split("."), trt)
+    except AttributeError:
+        return True
+print(json.dumps([name for name in names if missing(name)]))
+"""
+    names = used_names()
+    assert {"Builder", "OnnxParser", "Runtime", "float32", "MemoryPoolType.WORKSPACE"} <= names
+    assert set(ask(version, tmp_path, script, json.dumps(sorted(names)))) == GONE[version]
+
+
+def fake_surface(version: str) -> dict[str, list[str]]:
+    """``{"Class.method": parameters}`` of everything public in the fake; properties and enum members have none."""
+    module, _ = fake_tensorrt.make(version)
+    classes = {name: item for name, item in vars(module).items() if inspect.isclass(item)}
+    for name in ("ICudaEngine", "IExecutionContext", "IBuilderConfig", "ITimingCache", "ParserError"):
+        classes[name] = getattr(fake_tensorrt, name)
+    surface: dict[str, list[str]] = {}
+    for name, item in classes.items():
+        if hasattr(item, "__members__"):
+            surface |= {f"{name}.{member}": [] for member in item.__members__}
+            continue
+        for attribute, value in inspect.getmembers(item):
+            if not attribute.startswith("_"):
+                callable_ = inspect.isfunction(value)
+                surface[f"{name}.{attribute}"] = list(inspect.signature(value).parameters)[1:] if callable_ else []
+    return surface
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_fake_has_nothing_that_the_real_module_lacks(version: str, tmp_path: Path) -> None:
+    script = r"""
+import re
+def real(name):
+    kind, attribute = name.split(".")
+    value = getattr(getattr(trt, kind, None), attribute, None)
+    if value is None:
+        return None
+    if not callable(value) or isinstance(value, type):
+        return [[]]
+    lines = [line for line in (value.__doc__ or "").splitlines() if re.search(r"\(self: ", line)]
+    return [re.findall(r"[(,] (?:\w+ = )?(\w+): ", "(" + line[line.index("(self: ") + 1:]) for line in lines]
+print(json.dumps({name: real(name) for name in json.loads(sys.argv[1])}))
+"""
+    surface = fake_surface(version + ".0")
+    assert len(surface) > 25
+    found = ask(version, tmp_path, script, json.dumps(sorted(surface)))
+    assert not [name for name, real in found.items() if real is None]
+    wrong = {name: (mine, found[name]) for name, mine in surface.items() if not fits(mine, found[name])}
+    assert not wrong
+
+
+def fits(mine: list[str], overloads: list[list[str]]) -> bool:
+    """Whether the fake's parameters are the first ones of some overload."""
+    return any(real[: len(mine)] == mine for real in overloads)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_our_logger_derives_from_the_real_one(version: str, tmp_path: Path) -> None:
+    script = """
+from edge_yolov9.targets.jetson.engine import make_logger
+logger = make_logger(trt)
+logger.log(trt.ILogger.Severity.WARNING, "mild")
+logger.log(trt.ILogger.Severity.ERROR, "two\\nlines")
+print(json.dumps([logger.errors, isinstance(logger, trt.ILogger), 1 << int(trt.MemoryPoolType.WORKSPACE)]))
+"""
+    assert ask(version, tmp_path, script) == [["two lines"], True, 1]
+
+
+def test_the_real_cuda_runtime_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    libraries = list((HOME / "cudart").glob("nvidia/*/lib/libcudart.so.*"))
+    if not libraries:
+        pytest.skip(f"NVIDIA's CUDA runtime is not in {HOME / 'cudart'}; run make venv")
+    if Path("/dev/nvidia0").exists() or Path("/dev/nvhost-gpu").exists():
+        pytest.skip("this machine has an NVIDIA GPU")
+    monkeypatch.setattr(cuda, "LIBRARIES", (str(libraries[0]),))
+    library = cuda.open_library()
+    assert all(hasattr(library, name) for name in (*cuda.SIGNATURES, "cudaGetErrorString"))
+    with pytest.raises(InferenceError, match=r"^CUDA: cudaGetDeviceCount failed: .* \(error \d+\)$"):
+        cuda.Cuda()
