@@ -1,0 +1,113 @@
+"""Run an ONNX bundle, or the portable graph of a jetson bundle, in ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from edge_yolov9.bundle import Bundle
+from edge_yolov9.errors import BundleError, InferenceError
+
+DTYPES = {"tensor(float)": np.dtype(np.float32), "tensor(float16)": np.dtype(np.float16)}
+"""Element types that the input and the outputs may have."""
+
+# ONNX Runtime derives its exceptions from Exception alone and exports no base class for them.
+FAILURES = (
+    RuntimeError,
+    *(
+        kind
+        for kind in vars(ort.capi.onnxruntime_pybind11_state).values()
+        if isinstance(kind, type) and issubclass(kind, Exception)
+    ),
+)
+
+
+def open_session(bundle: Bundle, threads: int | None) -> OnnxSession:
+    """Load the model.
+
+    Args:
+        bundle: a checked bundle; ``manifest.extra["portable"]`` names its ONNX file where that is not the model.
+        threads: CPU threads; all physical cores when None.
+
+    Raises:
+        BundleError: ONNX Runtime cannot read the model, or it is not the one that the manifest describes.
+    """
+    return OnnxSession(bundle, threads)
+
+
+class OnnxSession:
+    """One ONNX Runtime session with an input buffer of its own."""
+
+    def __init__(self, bundle: Bundle, threads: int | None) -> None:
+        manifest, path = bundle.manifest, _model(bundle)
+        options = ort.SessionOptions()
+        options.log_severity_level = 3  # errors only
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        try:
+            self._session: Any = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except FAILURES as error:
+            raise BundleError(f"{bundle.path}: ONNX Runtime cannot open {path.name}: {_line(error)}") from error
+        self._check(bundle)
+        port = self._session.get_inputs()[0]
+        self._input = np.empty((1, 3, manifest.input.height, manifest.input.width), DTYPES[port.type])
+        self._feed = {port.name: self._input}
+        self._names = [spec.name for spec in manifest.outputs]
+        self._dtypes = [np.dtype(spec.dtype) for spec in manifest.outputs]
+        swap = manifest.input.color == "RGB"
+        self._planes = self._input[0, ::-1] if swap else self._input[0]
+        self._scale = self._input.dtype.type(manifest.input.scaling)
+
+    def _check(self, bundle: Bundle) -> None:
+        """Names, shapes and types against the manifest."""
+        manifest, inputs = bundle.manifest, self._session.get_inputs()
+        expected = {spec.name: spec.shape for spec in manifest.outputs}
+        size = (1, 3, manifest.input.height, manifest.input.width)
+        outputs = {port.name: tuple(port.shape) for port in self._session.get_outputs()}
+        shapes = [tuple(port.shape) for port in inputs]
+        if shapes != [size] or any(outputs.get(name) != shape for name, shape in expected.items()):
+            raise BundleError(
+                f"{bundle.path}: expected input {size} and outputs {expected}, the ONNX file has {shapes} and {outputs}; "
+                "compile the bundle again"
+            )
+        kinds = {port.type for port in (*inputs, *self._session.get_outputs())}
+        if not kinds <= DTYPES.keys():
+            raise BundleError(
+                f"{bundle.path}: expected float input and outputs, found {sorted(kinds)}; compile it again"
+            )
+
+    def infer(self, image: NDArray[np.uint8]) -> list[NDArray[Any]]:
+        """See :class:`edge_yolov9.registry.Session`."""
+        if self._session is None:
+            raise InferenceError("this ONNX Runtime session is closed; open the bundle again")
+        if image.shape != (*self._input.shape[2:], 3):
+            raise InferenceError(f"expected a frame of shape {(*self._input.shape[2:], 3)}, got {image.shape}")
+        for plane, target in zip(cv2.split(image), self._planes, strict=True):
+            np.multiply(plane, self._scale, out=target)
+        try:
+            raw = self._session.run(self._names, self._feed)
+        except FAILURES as error:
+            raise InferenceError(f"ONNX Runtime failed to run the model: {_line(error)}") from error
+        views = (array.reshape(array.shape[1], -1) for array in raw)
+        return [view.astype(dtype, copy=False) for view, dtype in zip(views, self._dtypes, strict=True)]
+
+    def close(self) -> None:
+        """Free the model. Calling it twice does no harm."""
+        self._session = None
+
+
+def _model(bundle: Bundle) -> Path:
+    """The ONNX file to open; one that the manifest hashes, once the bundle is sealed."""
+    name = bundle.manifest.extra.get("portable", bundle.manifest.model)
+    if not isinstance(name, str) or (bundle.manifest.files and name not in bundle.manifest.files):
+        raise BundleError(f"{bundle.path}: the manifest names {name!r} but lists no digest for it; compile it again")
+    return bundle.path / name
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
