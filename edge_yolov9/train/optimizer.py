@@ -82,18 +82,19 @@ class Average:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.updates = 0
         self._decay, self._scale = settings.ema_decay, settings.ema_updates
-        self._source = model
+        pairs = list(zip(self.model.state_dict().values(), model.state_dict().values(), strict=True))
+        self._floating = [pair for pair in pairs if pair[0].is_floating_point()]
+        self._counters = [pair for pair in pairs if not pair[0].is_floating_point()]
 
     @torch.no_grad()
     def update(self) -> None:
         """Move towards the model by 1 - decay * (1 - exp(-updates / scale))."""
         self.updates += 1
         keep = self._decay * (1 - math.exp(-self.updates / self._scale))
-        mine, theirs = self.model.state_dict(), self._source.state_dict()
-        floating = [key for key, value in mine.items() if value.is_floating_point()]
-        torch._foreach_lerp_([mine[k] for k in floating], [theirs[k] for k in floating], 1 - keep)
-        for key in mine.keys() - set(floating):
-            mine[key].copy_(theirs[key])
+        mine, theirs = zip(*self._floating, strict=True)
+        torch._foreach_lerp_(mine, theirs, 1 - keep)
+        for own, other in self._counters:
+            own.copy_(other)
 
 
 def momenta(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
