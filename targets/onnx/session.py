@@ -17,7 +17,7 @@ DTYPES = {"tensor(float)": np.dtype(np.float32), "tensor(float16)": np.dtype(np.
 """Element types that the input and the outputs may have."""
 
 # ONNX Runtime derives its exceptions from Exception alone and exports no base class for them.
-FAILURES = (
+FAILURES: tuple[type[Exception], ...] = (
     RuntimeError,
     *(
         kind
@@ -72,8 +72,8 @@ class OnnxSession:
         shapes = [tuple(port.shape) for port in inputs]
         if shapes != [size] or any(outputs.get(name) != shape for name, shape in expected.items()):
             raise BundleError(
-                f"{bundle.path}: expected input {size} and outputs {expected}, the ONNX file has {shapes} and {outputs}; "
-                "compile the bundle again"
+                f"{bundle.path}: expected input {size} and outputs {expected}, the ONNX file has {shapes} and "
+                f"{outputs}; compile the bundle again"
             )
         kinds = {port.type for port in (*inputs, *self._session.get_outputs())}
         if not kinds <= DTYPES.keys():
