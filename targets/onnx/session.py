@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.errors import BundleError, InferenceError
 
-DTYPES = {"tensor(float)": np.dtype(np.float32), "tensor(float16)": np.dtype(np.float16)}
+DTYPES: dict[str, np.dtype[Any]] = {
+    "tensor(float)": np.dtype(np.float32),
+    "tensor(float16)": np.dtype(np.float16),
+}
 """Element types that the input and the outputs may have."""
 
 # ONNX Runtime derives its exceptions from Exception alone and exports no base class for them.
