@@ -19,6 +19,7 @@ from torch import Tensor
 from edge_yolov9.errors import CheckpointError, InputError
 from edge_yolov9.model import YOLOv9, build, load_published, published_tensors
 from edge_yolov9.torchfile import read_published
+from edge_yolov9.variants import GraphOptions
 
 FORMAT = "edge-yolov9 checkpoint"
 FORMAT_VERSION = 1
@@ -78,11 +79,13 @@ def save(checkpoint: Checkpoint, path: str | Path, half: bool = False) -> None:
     """
     path = Path(path)
     tensors = {key: _stored(key, value, half) for key, value in checkpoint.model.state_dict().items()}
-    _compare(path, _shapes(checkpoint.variant, len(checkpoint.names)), tensors, checkpoint.variant)
+    options = checkpoint.model.options
+    _compare(path, _shapes(checkpoint.variant, len(checkpoint.names), options), tensors, checkpoint.variant)
     metadata = {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
         "variant": checkpoint.variant,
+        "options": json.dumps(options.changed()),
         "names": json.dumps(checkpoint.names, ensure_ascii=False),
         "input_size": json.dumps(checkpoint.input_size),
         "facts": json.dumps(checkpoint.facts, ensure_ascii=False),
@@ -146,13 +149,22 @@ def _load_own(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path} is truncated or damaged ({text}); fetch it again") from None
     variant, names, input_size, facts = _metadata(path, metadata)
     try:
-        model = build(variant, len(names))
-    except InputError as error:
-        raise CheckpointError(f"{path}: {error}") from None
+        model = build(variant, len(names), _options(metadata))
+    except (InputError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: its variant or options are unknown here ({error})") from None
     _compare(path, {key: value.shape for key, value in model.state_dict().items()}, tensors, variant)
     _check_finite(path, tensors)
     model.load_state_dict(tensors)
     return Checkpoint(model.eval(), names, input_size, facts)
+
+
+def _options(metadata: Mapping[str, str]) -> GraphOptions:
+    """How the graph differs from the published one; files of before there were options are published graphs.
+
+    Raises:
+        InputError, TypeError, ValueError: malformed, or of a newer version.
+    """
+    return GraphOptions(**json.loads(metadata.get("options", "{}")))
 
 
 def _metadata(path: Path, metadata: Mapping[str, str]) -> tuple[str, tuple[str, ...], tuple[int, int], dict[str, Any]]:
@@ -209,9 +221,9 @@ def recognize(path: Path, tensors: Mapping[str, Tensor]) -> tuple[str, int]:
     return max(common, key=lambda name: common[name]), last.shape[0]
 
 
-def _shapes(variant: str, num_classes: int) -> dict[str, torch.Size]:
+def _shapes(variant: str, num_classes: int, options: GraphOptions) -> dict[str, torch.Size]:
     with torch.device("meta"):
-        return {key: value.shape for key, value in build(variant, num_classes).state_dict().items()}
+        return {key: value.shape for key, value in build(variant, num_classes, options).state_dict().items()}
 
 
 def _compare(path: Path, own: Mapping[str, torch.Size], given: Mapping[str, Tensor], variant: str) -> None:

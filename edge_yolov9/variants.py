@@ -6,8 +6,8 @@ Source: Wang, Yeh, Liao, arXiv 2402.13616. Widths are channels. ``yolov9-*`` nam
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 from edge_yolov9.errors import InputError
 
@@ -17,14 +17,26 @@ REG_MAX = 16
 STRIDES = (8, 16, 32)
 """Pixels per cell of P3, P4, P5."""
 
-Block = Literal["conv", "csp"]
+Block = Literal["conv", "res", "dark", "csp"]
 Down = Literal["aconv", "adown"]
-AuxiliaryKind = Literal["neck", "reversible"]
+AuxiliaryKind = Literal["pfh", "fpn", "icn"]
+
+BLOCKS = ("csp", "conv", "res", "dark")
+"""What may stand where ELAN had convolutions (paper, table 2)."""
+
+AUXILIARIES = ("published", "none", "pfh", "fpn", "icn")
+"""What the auxiliary head hangs on (paper, table 4); ``published`` is the variant's own."""
+
+MAX_DEPTH = 16
+"""Of ELAN and of CSP; the paper's table 3 goes to 4."""
 
 
 @dataclass(frozen=True)
 class ElanPlan:
-    """One (CSP-)ELAN: output width, width after the entry convolution, stage width, CSP depth."""
+    """One (CSP-)ELAN: output width, width after the entry convolution, stage width, blocks in a row, their kind.
+
+    ``depth`` is the CSP depth where the blocks are CSP; ``stages`` is the ELAN depth. Every stage ends in a Conv3x3.
+    """
 
     out: int
     hidden: int
@@ -71,8 +83,9 @@ class Published:
 class Variant:
     """One size of the family.
 
-    ``auxiliary`` says how the training graph obtains its auxiliary levels: a second top-down ``neck``, or a
-    ``reversible`` second backbone linked by CBLinear/CBFuse. ``dual_backbone`` marks E, which deploys both backbones.
+    ``auxiliary`` says what the auxiliary head of the published training graph hangs on: ``fpn``, a second top-down
+    neck, or ``icn``, a reversible second backbone linked by CBLinear/CBFuse (``pfh``, the backbone itself, was only
+    studied). ``dual_backbone`` marks E, which deploys both backbones.
     """
 
     size: str
@@ -85,7 +98,53 @@ class Variant:
     @property
     def identity_offset(self) -> int:
         """1 where the published training graph starts with an identity layer."""
-        return 1 if self.auxiliary == "reversible" or self.dual_backbone else 0
+        return 1 if self.auxiliary == "icn" or self.dual_backbone else 0
+
+
+@dataclass(frozen=True)
+class GraphOptions:
+    """How a graph differs from the published one: the ablations of the paper's tables 2 to 5. Defaults: not at all."""
+
+    auxiliary: str = "published"
+    """One of ``AUXILIARIES``; of the training graph only."""
+    block: str = "csp"
+    """One of ``BLOCKS``, in place of every CSP block."""
+    elan_depth: int = 2
+    """Stages of every ELAN."""
+    csp_depth: int | None = None
+    """Blocks in a row within a stage; None: 3 in T and S, 1 in M and C, 2 in E."""
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("auxiliary", self.auxiliary, AUXILIARIES), ("block", self.block, BLOCKS)):
+            if value not in known:
+                raise InputError(f"unknown {name} {value!r}; expected one of {', '.join(known)}")
+        depths = (self.elan_depth, 1 if self.csp_depth is None else self.csp_depth)
+        if not all(type(depth) is int and 1 <= depth <= MAX_DEPTH for depth in depths):
+            raise InputError(f"ELAN and CSP depth must be 1 to {MAX_DEPTH}, got {depths[0]} and {depths[1]}")
+
+    def changed(self) -> dict[str, Any]:
+        """The options that differ from the published graph."""
+        mine, published = asdict(self), asdict(GraphOptions())
+        return {key: value for key, value in mine.items() if value != published[key]}
+
+    def elan(self, plan: ElanPlan) -> ElanPlan:
+        """One ELAN of the published plan, as these options have it."""
+        plan = replace(plan, stages=self.elan_depth)
+        if plan.block != "csp":
+            return plan
+        block: Block = self.block  # type: ignore[assignment]
+        return replace(plan, block=block, depth=self.csp_depth or plan.depth)
+
+    def apply(self, variant: Variant) -> Variant:
+        """The variant with every plan as these options have it."""
+        first, b3, b4, b5 = (self.elan(plan) for plan in variant.backbone.blocks)
+        neck = variant.neck
+        n4, p3, p4, p5 = (self.elan(plan) for plan in (neck.n4, neck.p3, neck.p4, neck.p5))
+        return replace(
+            variant,
+            backbone=replace(variant.backbone, blocks=(first, b3, b4, b5)),
+            neck=replace(neck, n4=n4, p3=p3, p4=p4, p5=p5),
+        )
 
 
 def _tiny(w: int, published: Published, size: str) -> Variant:
@@ -94,7 +153,7 @@ def _tiny(w: int, published: Published, size: str) -> Variant:
     stem = ElanPlan(32 * w, 32 * w, 16 * w, 0, "conv")
     backbone = BackbonePlan((16 * w, 32 * w, 64 * w, 96 * w, 128 * w), (stem, b3, b4, b5), "aconv")
     neck = NeckPlan((128 * w, 64 * w), b4, b3, 48 * w, b4, 64 * w, b5)
-    return Variant(size, backbone, neck, "neck", published)
+    return Variant(size, backbone, neck, "fpn", published)
 
 
 def _medium() -> Variant:
@@ -102,7 +161,7 @@ def _medium() -> Variant:
     backbone = BackbonePlan((32, 64, 240, 360, 480), (stem, b3, b4, b5), "aconv")
     # 184, not 180: the published checkpoint rounds this one width up to a multiple of 8.
     neck = NeckPlan((480, 240), b4, b3, 184, b4, 240, b5)
-    return Variant("m", backbone, neck, "reversible", Published(20.0, 76.3, 51.4, 68.1, 56.1))
+    return Variant("m", backbone, neck, "icn", Published(20.0, 76.3, 51.4, 68.1, 56.1))
 
 
 def _compact() -> Variant:
@@ -110,7 +169,7 @@ def _compact() -> Variant:
     wide = ElanPlan(512, 512, 256, 1)
     backbone = BackbonePlan((64, 128, 256, 512, 512), (stem, b3, wide, wide), "adown")
     neck = NeckPlan((512, 256), wide, ElanPlan(256, 256, 128, 1), 256, wide, 512, wide)
-    return Variant("c", backbone, neck, "reversible", Published(25.3, 102.1, 53.0, 70.2, 57.8))
+    return Variant("c", backbone, neck, "icn", Published(25.3, 102.1, 53.0, 70.2, 57.8))
 
 
 def _extended() -> Variant:
@@ -119,7 +178,7 @@ def _extended() -> Variant:
     backbone = BackbonePlan((64, 128, 256, 512, 1024), (stem, b3, wide, wide), "adown")
     n4 = ElanPlan(512, 512, 256, 2)
     neck = NeckPlan((512, 256), n4, ElanPlan(256, 256, 128, 2), 256, n4, 512, ElanPlan(512, 1024, 512, 2))
-    return Variant("e", backbone, neck, "neck", Published(57.3, 189.0, 55.6, 72.8, 60.6), dual_backbone=True)
+    return Variant("e", backbone, neck, "fpn", Published(57.3, 189.0, 55.6, 72.8, 60.6), dual_backbone=True)
 
 
 VARIANTS: dict[str, Variant] = {

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edge_yolov9.cli.output import check_writable, write_json
+
+if TYPE_CHECKING:
+    from edge_yolov9.model import YOLOv9
 
 
 @click.command()
@@ -46,12 +49,13 @@ def checkpoint_info(path: Path) -> dict[str, Any]:
         "variant": checkpoint.variant,
         "names": list(checkpoint.names),
         "input_size": {"height": height, "width": width},
-        "cost": _costs(checkpoint.model.variant.size, len(checkpoint.names), checkpoint.input_size),
+        "options": checkpoint.model.options.changed(),
+        "cost": _costs(checkpoint.model, checkpoint.input_size),
         "facts": checkpoint.facts,
     }
 
 
-def _costs(size: str, num_classes: int, input_size: tuple[int, int]) -> dict[str, Any]:
+def _costs(model: YOLOv9, input_size: tuple[int, int]) -> dict[str, Any]:
     """Of the training graph (main and auxiliary) and of the deployed one (pruned and folded)."""
     import torch
 
@@ -59,9 +63,10 @@ def _costs(size: str, num_classes: int, input_size: tuple[int, int]) -> dict[str
     from edge_yolov9.model import build
     from edge_yolov9.model.cost import gflops, parameters
 
+    size, num_classes, options = model.variant.size, model.num_classes, model.options
     with torch.device("meta"):
-        training = build(f"yolov9-{size}", num_classes).eval()
-        deployed = fold(build(f"gelan-{size}", num_classes).eval())
+        training = build(f"yolov9-{size}", num_classes, options).eval()
+        deployed = fold(build(f"gelan-{size}", num_classes, options).eval())
     return {
         name: {
             "parameters": parameters(graph),
@@ -101,6 +106,8 @@ def show(found: Mapping[str, Any]) -> None:
     names, size = found["names"], found["input_size"]
     _line("file", f"{found['file']} ({found['kind']}, {found['bytes'] / 1e6:.2f} MB)")
     _line("variant", found["variant"])
+    if found.get("options"):
+        _line("options", _plain(found["options"]))
     _line("classes", f"{len(names)}: {', '.join(names)}")
     _line("input size", f"{size['width']} x {size['height']} (width x height, pixels)")
     if found["kind"] == "checkpoint":

@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from edge_yolov9.train.settings import AMP, ASSIGNERS, Settings
+from edge_yolov9.variants import AUXILIARIES, BLOCKS
 
-CHOICES = {"assign": ASSIGNERS, "amp": AMP}
+CHOICES = {"auxiliary": AUXILIARIES, "block": BLOCKS, "assign": ASSIGNERS, "amp": AMP}
 TYPES: dict[str, type] = {"int": int, "float": float, "str": str, "int | None": int}
 Command = Callable[..., Any]
 

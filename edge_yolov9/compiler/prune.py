@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 from edge_yolov9.model import YOLOv9
 
@@ -11,6 +12,8 @@ def prune(model: YOLOv9) -> YOLOv9:
     """A new deployed graph with the main branch of ``model``, in eval mode. Main outputs do not change at all."""
     auxiliary, model.auxiliary = model.auxiliary, None
     try:
-        return copy.deepcopy(model).eval()
+        pruned = copy.deepcopy(model).eval()
     finally:
         model.auxiliary = auxiliary
+    pruned.options = replace(model.options, auxiliary="published")
+    return pruned

@@ -7,7 +7,7 @@ Attribute names say what a part does. Where the published checkpoints call a par
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -75,6 +75,34 @@ class CSP(nn.Module):
         return self.merge(torch.cat((self.blocks(self.through(x)), self.past(x)), 1))  # type: ignore[no-any-return]
 
 
+class Residual(nn.Module):
+    """x + Conv3x3(Conv(x)), equal widths at both ends: ResNet's block, or Darknet's with a narrow 1x1 in front."""
+
+    def __init__(self, width: int, hidden: int, kernel: int) -> None:
+        super().__init__()
+        self.first = Conv(width, hidden, kernel)
+        self.second = Conv(hidden, width, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(self.first(x))  # type: ignore[no-any-return]
+
+
+SINGLE: dict[str, Callable[[int], nn.Module]] = {
+    "conv": lambda width: Conv(width, width, 3),
+    "res": lambda width: Residual(width, width, 3),
+    "dark": lambda width: Residual(width, width // 2, 1),
+}
+"""Blocks other than CSP, by the width that goes in and comes out."""
+
+
+def chain(cin: int, cout: int, plan: ElanPlan) -> list[nn.Module]:
+    """``plan.depth`` blocks in a row; where the widths differ, a 1x1 convolution comes before all but CSP."""
+    if plan.block == "csp":
+        return [CSP(cin, cout, plan.depth)]
+    fit = [] if cin == cout or not plan.depth else [Conv(cin, cout)]
+    return [*fit, *(SINGLE[plan.block](cout) for _ in range(plan.depth))]
+
+
 class ELAN(nn.Module):
     """Split in two, push one half through a chain of stages, concatenate everything that was seen on the way.
 
@@ -93,9 +121,8 @@ class ELAN(nn.Module):
 
     @staticmethod
     def _stage(cin: int, cout: int, plan: ElanPlan) -> nn.Module:
-        if plan.block == "conv":
-            return Conv(cin, cout, 3)
-        return nn.Sequential(CSP(cin, cout, plan.depth), Conv(cout, cout, 3))
+        blocks = chain(cin, cout, plan)
+        return nn.Sequential(*blocks, Conv(cout, cout, 3)) if blocks else Conv(cin, cout, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         seen = list(self.entry(x).chunk(2, 1))

@@ -9,6 +9,7 @@ image ─> backbone ─> B3 B4 B5 ─> neck ─> P3 P4 P5 ─> head ────
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +18,12 @@ from torch.nn import functional as F
 from edge_yolov9.errors import InputError
 from edge_yolov9.model.blocks import ELAN, SPPELAN, AConv, ADown, CBLinear, Conv, cb_fuse
 from edge_yolov9.model.heads import Head
-from edge_yolov9.variants import BackbonePlan, NeckPlan, Variant, parse_name
+from edge_yolov9.variants import BackbonePlan, GraphOptions, NeckPlan, Variant, parse_name
 
 Levels = list[Tensor]
 """Maps (B, C, H/s, W/s) from fine to coarse."""
+
+PUBLISHED = GraphOptions()
 
 DOWN: dict[str, type[nn.Module]] = {"aconv": AConv, "adown": ADown}
 
@@ -122,8 +125,19 @@ class Neck(nn.Module):
         return [p3, p4, p5]
 
 
+class DeepSupervision(nn.Module):
+    """PFH: nothing between the (first) backbone and the auxiliary head."""
+
+    def __init__(self, widths: Sequence[int], variant: Variant, num_classes: int) -> None:
+        super().__init__()
+        self.head = Head(widths[-3:], num_classes)
+
+    def forward(self, image: Tensor, seen: Levels) -> Levels:
+        return self.head(seen[-3:])  # type: ignore[no-any-return]
+
+
 class AuxiliaryNeck(nn.Module):
-    """T, S, E: a second top-down path of its own on the (first) backbone."""
+    """FPN; published for T, S, E: a second top-down path of its own on the (first) backbone."""
 
     def __init__(self, widths: Sequence[int], variant: Variant, num_classes: int) -> None:
         super().__init__()
@@ -135,7 +149,7 @@ class AuxiliaryNeck(nn.Module):
 
 
 class ReversibleBranch(nn.Module):
-    """M, C: a second backbone from the image again, told by the first what it saw at strides 8, 16, 32."""
+    """ICN; published for M, C: a second backbone from the image, told by the first what it saw at strides 8, 16, 32."""
 
     def __init__(self, widths: Sequence[int], variant: Variant, num_classes: int) -> None:
         super().__init__()
@@ -147,27 +161,29 @@ class ReversibleBranch(nn.Module):
         return self.head(self.backbone(image, self.links, seen)[-3:])  # type: ignore[no-any-return]
 
 
-AUXILIARY: dict[str, type[AuxiliaryNeck | ReversibleBranch]] = {
-    "neck": AuxiliaryNeck,
-    "reversible": ReversibleBranch,
-}
+Auxiliary = DeepSupervision | AuxiliaryNeck | ReversibleBranch
+AUXILIARY: dict[str, type[Auxiliary]] = {"pfh": DeepSupervision, "fpn": AuxiliaryNeck, "icn": ReversibleBranch}
 
 
 class YOLOv9(nn.Module):
     """A detector of the family; ``auxiliary`` is None in a deployed graph."""
 
-    def __init__(self, variant: Variant, num_classes: int, with_auxiliary: bool) -> None:
+    def __init__(
+        self, variant: Variant, num_classes: int, auxiliary: str | None, options: GraphOptions = PUBLISHED
+    ) -> None:
+        """``auxiliary`` is a key of ``AUXILIARY``; ``options`` are those that made ``variant``, noted only."""
         super().__init__()
         self.variant = variant
+        self.options = options
         self.num_classes = num_classes
         self.backbone: Backbone | DualBackbone = (
             DualBackbone(variant.backbone) if variant.dual_backbone else Backbone(variant.backbone)
         )
         self.neck = Neck(self.backbone.widths, variant.neck, variant.backbone.down)
         self.head = Head(self.neck.widths, num_classes)
-        self.auxiliary: AuxiliaryNeck | ReversibleBranch | None = None
-        if with_auxiliary:
-            self.auxiliary = AUXILIARY[variant.auxiliary](self.backbone.widths, variant, num_classes)
+        self.auxiliary: Auxiliary | None = None
+        if auxiliary is not None:
+            self.auxiliary = AUXILIARY[auxiliary](self.backbone.widths, variant, num_classes)
 
     @property
     def name(self) -> str:
@@ -209,8 +225,13 @@ class RawHeads(nn.Module):
         return tuple(tensor for pair in pairs for tensor in pair)
 
 
-def build(name: str, num_classes: int = 80) -> YOLOv9:
+def build(name: str, num_classes: int = 80, options: GraphOptions = PUBLISHED) -> YOLOv9:
     """A fresh model: ``yolov9-t|s|m|c|e`` for training, ``gelan-*`` for deployment.
+
+    Args:
+        name: with ``options.auxiliary == "none"``, ``yolov9-*`` is the same graph as ``gelan-*``.
+        num_classes: at least one.
+        options: how the graph differs from the published one.
 
     Raises:
         InputError: unknown name, or fewer than one class.
@@ -218,4 +239,7 @@ def build(name: str, num_classes: int = 80) -> YOLOv9:
     if num_classes < 1:
         raise InputError(f"num_classes must be at least 1, got {num_classes}")
     variant, with_auxiliary = parse_name(name)
-    return YOLOv9(variant, num_classes, with_auxiliary)
+    kind: str | None = variant.auxiliary if options.auxiliary == "published" else options.auxiliary
+    if not with_auxiliary or kind == "none":
+        options, kind = replace(options, auxiliary="published"), None  # there is no branch to be of another kind
+    return YOLOv9(options.apply(variant), num_classes, kind, options)

@@ -43,6 +43,8 @@ def _top_down(neck: TopDown, index: Iterator[int]) -> Iterator[Layer]:
 def _layers(model: YOLOv9) -> Iterator[Layer]:
     """Every module that owns tensors, with its published prefix (heads apart)."""
     variant, auxiliary = model.variant, model.auxiliary
+    if model.options.changed():
+        raise CheckpointError(f"a graph with {model.options.changed()} was never published: its keys have no names")
     starts_with_identity = variant.dual_backbone or (auxiliary is not None and variant.identity_offset == 1)
     index = count(1 if starts_with_identity else 0)
     if isinstance(model.backbone, DualBackbone):
@@ -61,7 +63,7 @@ def _layers(model: YOLOv9) -> Iterator[Layer]:
     if isinstance(auxiliary, ReversibleBranch):
         yield from _links(auxiliary.links, index)
         yield from _backbone(auxiliary.backbone, index, auxiliary.links)
-    elif auxiliary is not None and not variant.dual_backbone:
+    elif isinstance(auxiliary, AuxiliaryNeck) and not variant.dual_backbone:
         yield from _top_down(auxiliary.neck, index)
     head = f"model.{next(index)}"
     yield from _head(model.head, head, "cv4", "cv5") if auxiliary else _head(model.head, head, "cv2", "cv3")

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from edge_yolov9.errors import InputError
+from edge_yolov9.variants import GraphOptions
 
 ASSIGNERS = ("own", "lead")
 AMP = ("auto", "off", "bf16", "fp16")
@@ -30,6 +31,14 @@ class Settings:
         "yolov9-t",
         "Training graph ``yolov9-t|s|m|c|e``, or ``gelan-*`` to train without auxiliary branch.",
     )
+    auxiliary: str = _option(
+        "published",
+        "Where the auxiliary head hangs: as ``published``, ``none``, on the backbone itself (``pfh``), on a second "
+        "top-down neck (``fpn``), on a reversible second backbone (``icn``).",
+    )
+    block: str = _option("csp", "Computational block of GELAN, where the published model has CSP.")
+    elan_depth: int = _option(2, "Stages of every ELAN.")
+    csp_depth: int | None = _option(None, "Blocks in a row in every stage; None: as published for the model.")
     epochs: int = _option(500, "Passes over the training images.")
     imgsz: int = _option(640, "Side of the square network input, pixels, a multiple of 32.")
     batch: int = _option(16, "Images per iteration, summed over all processes.")
@@ -109,6 +118,11 @@ class Settings:
         _in_range(self)
 
     @property
+    def graph(self) -> GraphOptions:
+        """How the model differs from the published one."""
+        return GraphOptions(self.auxiliary, self.block, self.elan_depth, self.csp_depth)
+
+    @property
     def accumulate(self) -> int:
         """Iterations per step of the optimizer, after the warm-up."""
         return max(1, round(self.nominal_batch / self.batch))
@@ -146,6 +160,9 @@ def _in_range(s: Settings) -> None:
     _require(0 <= s.scale < 1, "scale", "0 or more and under 1", s.scale)
     _require(0 <= s.freeze <= 5, "freeze", "0 to 5", s.freeze)
     _require(s.imgsz >= 32 and s.imgsz % 32 == 0, "imgsz", "a positive multiple of 32", s.imgsz)
+    if s.model.startswith("gelan-") and s.auxiliary not in ("published", "none"):
+        raise InputError(f"{s.model} has no auxiliary branch; for --auxiliary {s.auxiliary} set --model to yolov9-*")
+    _ = s.graph  # refuses what no graph can be
     _require(s.assign in ASSIGNERS, "assign", f"one of {', '.join(ASSIGNERS)}", s.assign)
     _require(s.amp in AMP, "amp", f"one of {', '.join(AMP)}", s.amp)
 

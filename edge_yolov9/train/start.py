@@ -115,7 +115,7 @@ def _refuse_problems(found: Survey, strict: bool) -> None:
 def _model(request: Request, settings: Settings, names: tuple[str, ...], say: Any) -> tuple[YOLOv9, dict[str, Any]]:
     """A model whose random weights depend on the seed alone, and what to note about it."""
     torch.manual_seed(settings.seed)
-    model = build(settings.model, len(names))
+    model = build(settings.model, len(names), settings.graph)
     if request.pretrained is None:
         return model, {}
     taken = take_over(model, request.pretrained, names)
