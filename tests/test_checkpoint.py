@@ -90,7 +90,8 @@ def test_the_file_holds_plain_metadata_and_our_names(saved: Path, deployed: YOLO
 def test_the_demo_model_is_a_training_graph() -> None:
     demo = load(DEMO)
     assert (demo.variant, demo.names, demo.input_size) == ("yolov9-t", ("RBC", "WBC", "Platelets"), (320, 320))
-    assert demo.facts["accuracy"]["stated by source"]["AP"] == 0.6068
+    assert demo.facts["training"]["accuracy"]["AP"] == 0.629522
+    assert demo.facts["training"]["settings"]["epochs"] == 80
 
 
 def test_saving_is_whole_or_not_at_all(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ VERBS = {
     "compile": "Turn a checkpoint into a bundle for one target.",
     "detect": "Find objects in images, folders, videos and streams.",
     "info": "What is in a checkpoint or bundle.",
+    "visualize": "The paper's figures 6 and 7: what deep networks keep of an image.",
     "targets": "Targets and boards, and what works on this machine.",
 }
 
@@ -58,7 +59,7 @@ def _missing(error: ModuleNotFoundError) -> str:
     package = (error.name or "").partition(".")[0]
     for extra, packages in (
         ("val", ("pycocotools", "yaml")),
-        ("train", ("torch", "safetensors")),
+        ("train", ("torch", "safetensors", "matplotlib", "tensorboard")),
         ("compile", ("onnx", "onnxsim", "nncf", "litert_torch", "ai_edge_quantizer", "onnxruntime", "tomli")),
         ("compile", ("openvino", "ai_edge_litert")),
     ):

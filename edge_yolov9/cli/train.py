@@ -41,6 +41,8 @@ def setting_options(command: Command) -> Command:
 @click.option("--pretrained", type=click.Path(path_type=Path), metavar="CHECKPOINT", help="Start from these weights.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or the number of a GPU.")
 @click.option("--strict", is_flag=True, help="Stop when the data check finds a problem.")
+@click.option("--weights-licence", metavar="TEXT", help="Noted in the checkpoint and in every bundle made of it.")
+@click.option("--data-licence", metavar="TEXT", help="Likewise.")
 @setting_options
 def train(
     data: Path | None,
@@ -49,6 +51,8 @@ def train(
     pretrained: Path | None,
     device: str,
     strict: bool,
+    weights_licence: str | None,
+    data_licence: str | None,
     **given: Any,
 ) -> None:
     """Train a detector.
@@ -58,6 +62,8 @@ def train(
     from edge_yolov9.train.start import Request, start
 
     chosen = {name: value for name, value in given.items() if value is not None}
-    result = start(Request(data, out, resume, pretrained, device, strict, chosen))
+    stated = {"weights_licence": weights_licence, "data_licence": data_licence}
+    licences = {part: text for part, text in stated.items() if text is not None}
+    result = start(Request(data, out, resume, pretrained, device, strict, licences, chosen))
     if not result.finished:
         raise click.exceptions.Exit(130)

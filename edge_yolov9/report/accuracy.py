@@ -33,6 +33,8 @@ class ClassAccuracy:
     ap50: float | None
     objects: int
     """In the split, crowd regions left out."""
+    curve: tuple[float, ...] = ()
+    """Precision at IoU .50 for recall 0, .01, ... 1; empty where there is nothing to find."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,13 @@ def _per_class(
     for row in truth:
         counts[row["category_id"] - 1] += not row["iscrowd"]
     return tuple(
-        ClassAccuracy(name, _mean(precision[:, :, k, 0, -1]), _mean(precision[0, :, k, 0, -1]), counts[k])
+        ClassAccuracy(
+            name,
+            _mean(precision[:, :, k, 0, -1]),
+            _mean(precision[0, :, k, 0, -1]),
+            counts[k],
+            tuple(float(value) for value in precision[0, :, k, 0, -1] if value > -1),
+        )
         for k, name in enumerate(names)
     )
 

@@ -5,6 +5,7 @@ Folder.fresh ─> Trainer(...).run()          Folder(path) ─> Trainer(..., res
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from edge_yolov9.checkpoint import Checkpoint
 from edge_yolov9.errors import InputError, TrainingError
 from edge_yolov9.model import YOLOv9
 from edge_yolov9.report.accuracy import Accuracy
+from edge_yolov9.train.board import Board
 from edge_yolov9.train.dataset import Batch, Loader, Order, Picture, TrainingSet
 from edge_yolov9.train.distributed import Group
 from edge_yolov9.train.engine import Engine, Outcome
@@ -69,7 +71,7 @@ class Trainer:
         resume: bool = False,
         loud: bool = True,
     ) -> None:
-        """``facts`` go into every checkpoint, beside the settings. ``resume`` goes on from the folder's state."""
+        """``facts`` go into every checkpoint. ``resume`` goes on from the folder's state."""
         if settings.batch < group.world or settings.batch % group.world:
             raise InputError(f"--batch must be a multiple of the {group.world} processes, got {settings.batch}")
         if not task.pictures:
@@ -83,6 +85,7 @@ class Trainer:
         self.order = Order(len(task.pictures), settings, group.rank, group.world)
         self.schedule = Schedule(settings, self.order.batches)
         self.progress = Progress(settings, self.order.batches, loud and group.leads)
+        self.board = Board(folder.path)
         self._saved = time.monotonic()
 
     @property
@@ -94,7 +97,7 @@ class Trainer:
     def run(self) -> Result:
         """Train to the end, to an early stop or to an interruption."""
         loader = self._loader()
-        with Interrupt() as interrupt:
+        with contextlib.closing(self.board), Interrupt() as interrupt:
             while self.position.epoch < self.settings.epochs and not self._stale():
                 if not self._epoch(loader, interrupt):
                     self.progress.say(f"\ninterrupted and saved; go on with --resume {self.folder.path}")
@@ -168,16 +171,19 @@ class Trainer:
         )
         if self.group.leads:
             self.folder.save_epoch(self._checkpoint(epoch, row), self.position.history, best)
+            self.board.epoch(row)
             self.progress.epoch(row, self.position.best_ap)
         self._save()
 
     def _checkpoint(self, epoch: int, row: dict[str, float] | None = None) -> Checkpoint:
         """The moving average as a checkpoint."""
-        training = {"epoch": epoch + 1, "settings": self.settings.as_dict(), "data": self.task.data} | self.facts
+        training = {"epoch": epoch + 1, "settings": self.settings.as_dict(), "data": self.task.data}
         if row:
             training["accuracy"] = {key: row[key] for key in ("AP", "AP50", "AP75")}
         side = self.settings.imgsz
-        return Checkpoint(self.engine.average.model, self.task.names, (side, side), {"training": training})
+        return Checkpoint(
+            self.engine.average.model, self.task.names, (side, side), {"training": training, **self.facts}
+        )
 
     def _save(self) -> None:
         self._saved = time.monotonic()

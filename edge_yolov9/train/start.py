@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from edge_yolov9.data import load_data
-from edge_yolov9.errors import DataError, InputError
+from edge_yolov9.data import Split, load_data
+from edge_yolov9.errors import DataError, EdgeYoloError, InputError
 from edge_yolov9.model import YOLOv9, build
+from edge_yolov9.train import pictures
 from edge_yolov9.train.check import Survey, splits, survey
+from edge_yolov9.train.dataset import TrainingSet
 from edge_yolov9.train.distributed import Group, joined
 from edge_yolov9.train.engine import precision
 from edge_yolov9.train.finetune import take_over
@@ -34,6 +36,8 @@ class Request:
     pretrained: Path | None = None
     device: str = "auto"
     strict: bool = False
+    licences: Mapping[str, str] = field(default_factory=dict)
+    """``weights_licence`` and ``data_licence``, which compiled bundles repeat."""
     settings: Mapping[str, Any] | None = None
     """The settings that were given; others keep their default, or what the resumed run has."""
 
@@ -96,11 +100,28 @@ def _run(request: Request, settings: Settings, data: Path, group: Group) -> Resu
         str(data.resolve()),
         found.digest,
     )
+    facts |= request.licences
     trainer = Trainer(model, task, settings, folder, group, facts=facts, resume=request.resume is not None)
+    if group.leads and request.resume is None:
+        pictures.training_batch(folder, TrainingSet(found.pictures, settings), dataset.names)
     result = trainer.run()
     if result.finished:
         say(f"best AP {result.best_ap:.4f} in epoch {result.best_epoch}: {folder.path / BEST}")
+        if group.leads:
+            _draw(folder, trainer.position.history, val, settings.imgsz, say)
     return result
+
+
+def _draw(folder: Folder, history: Sequence[Mapping[str, float]], val: Split, imgsz: int, say: Any) -> None:
+    """Leave the run's figures; they never turn a finished run into a failed one."""
+    try:
+        pictures.outcome(folder, history, val, imgsz)
+        say(f"figures and pictures: {folder.path}")
+    except ImportError as error:
+        package = (error.name or "").partition(".")[0]
+        say(f'no figures: {package} is not installed; run: pip install "edge-yolov9[train]"')
+    except EdgeYoloError as error:
+        say(f"no figures: {error}")
 
 
 def _refuse_problems(found: Survey, strict: bool) -> None:

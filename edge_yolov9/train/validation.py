@@ -17,13 +17,21 @@ from edge_yolov9.sources import read_image
 OPTIONS = DecodeOptions(confidence=0.001, iou=0.7, max_detections=300, multi_label=True)
 
 
-@torch.inference_mode()
-def validate(model: YOLOv9, split: Split, imgsz: int, batch: int = 16) -> Accuracy:
+def validate(model: YOLOv9, split: Split, imgsz: int) -> Accuracy:
     """Evaluate the main branch of ``model`` at ``imgsz`` x ``imgsz`` pixels; images that do not decode are left out.
 
     Raises:
         DataError: the classes differ, or the split holds no labelled object.
     """
+    found, used = predict(model, split, imgsz)
+    return evaluate(found, used, split.names)
+
+
+@torch.inference_mode()
+def predict(
+    model: YOLOv9, split: Split, imgsz: int, options: DecodeOptions = OPTIONS, batch: int = 16
+) -> tuple[dict[int, Detections], Split]:
+    """Detections by ``image_id`` in pixels of each image, and the split without the images that do not decode."""
     heads, decode = RawHeads(model).eval(), Decoder((imgsz, imgsz))
     device = next(model.parameters()).device
     found: dict[int, Detections] = {}
@@ -43,4 +51,4 @@ def validate(model: YOLOv9, split: Split, imgsz: int, batch: int = 16) -> Accura
             xyxy, scores, classes = decode([out[i] for out in raw], OPTIONS)
             found[record.image_id] = Detections(box.to_frame(xyxy), scores, classes, split.names)
             used.append(record)
-    return evaluate(found, Split(split.name, split.names, tuple(used)), split.names)
+    return found, Split(split.name, split.names, tuple(used))

@@ -182,7 +182,8 @@ def test_what_score_refuses(tmp_path):
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize(
-    ("name", "ap"), [("bccd-yolov9-t-converted.pt", 0.6068), ("bccd-yolov9-t-unfinished.pt", 0.5669)]
+    ("name", "ap"),
+    [("bccd-yolov9-t.pt", 0.6068), ("bccd-yolov9-t-converted.pt", 0.6068), ("bccd-yolov9-t-unfinished.pt", 0.5669)],
 )
 def test_published_checkpoints_reach_theirs(shared, name, ap):
     split = load_data(DATA).split("val")

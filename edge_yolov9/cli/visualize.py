@@ -1,0 +1,85 @@
+"""``edge-yolov9 visualize``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from edge_yolov9.geometry import Image
+    from edge_yolov9.train.distributed import Group
+    from edge_yolov9.train.settings import Settings
+
+
+@click.command()
+@click.argument("image", type=click.Path(path_type=Path))
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder for the pictures.")
+@click.option("--model", default="yolov9-t", show_default=True, help="Variant: yolov9-t|s|m|c|e.")
+@click.option("--figure", type=click.Choice(["6", "7", "both"]), default="both", show_default=True)
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="For figure 7: the DATA whose train split it warms up on."
+)
+@click.option("--epochs", type=click.IntRange(1), default=1, show_default=True, help="Of warm-up, for figure 7.")
+@click.option("--imgsz", default=320, show_default=True, help="Side of the network input, pixels.")
+@click.option("--batch", default=16, show_default=True, help="Images per iteration of the warm-up.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or the number of a GPU.")
+def visualize(
+    image: Path,
+    out: Path,
+    model: str,
+    figure: str,
+    data: Path | None,
+    epochs: int,
+    imgsz: int,
+    batch: int,
+    seed: int,
+    device: str,
+) -> None:
+    """The paper's figures 6 and 7, from any image: what deep networks keep of it.
+
+    figure-6.png: feature maps of PlainNet, ResNet, CSPNet and GELAN with random weights at 50 to 200 layers.
+    figure-7.png: feature maps of the neck of GELAN, and of GELAN + PGI, after a warm-up on --data.
+    """
+    from edge_yolov9.errors import InputError
+    from edge_yolov9.sources import read_image
+    from edge_yolov9.train.distributed import joined
+    from edge_yolov9.train.settings import Settings
+    from edge_yolov9.train.state import atomic_write
+    from edge_yolov9.train.visualize import figure6
+    from edge_yolov9.variants import parse_name
+
+    if figure != "6" and data is None:
+        raise InputError("figure 7 warms the model up on labelled images: give --data, or ask for --figure 6 alone")
+    parse_name(model)
+    settings = Settings(model=model, imgsz=imgsz, batch=batch, nominal_batch=batch, seed=seed)
+    frame = read_image(image)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {out} cannot be used: {error.strerror or error}") from None
+    with joined(device) as group:
+        if figure != "7":
+            atomic_write(out / "figure-6.png", figure6(frame, model, imgsz, seed, group))
+            click.echo(f"{out / 'figure-6.png'}")
+        if figure != "6" and data is not None:
+            atomic_write(out / "figure-7.png", _figure7(frame, data, settings, epochs, group))
+            click.echo(f"{out / 'figure-7.png'}")
+
+
+def _figure7(frame: Image, data: Path, settings: Settings, epochs: int, group: Group) -> bytes:
+    from edge_yolov9.data import load_data
+    from edge_yolov9.train.check import splits, survey
+    from edge_yolov9.train.visualize import figure7
+
+    dataset = load_data(data)
+    found = survey(*splits(dataset))
+
+    def tell(text: str) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"\r\033[K{text}", err=True, nl=False)
+
+    return figure7(frame, found, len(dataset.names), settings, epochs, group, tell)

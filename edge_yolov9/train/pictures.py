@@ -1,0 +1,84 @@
+"""What a run leaves to look at: what the model was shown, what it finds, and how the run went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+
+from edge_yolov9.checkpoint import load
+from edge_yolov9.data import ImageRecord, Split
+from edge_yolov9.decode import DecodeOptions
+from edge_yolov9.detections import Detections
+from edge_yolov9.draw import annotate
+from edge_yolov9.errors import SourceError
+from edge_yolov9.geometry import Image, letterbox
+from edge_yolov9.report.confusion import confusion
+from edge_yolov9.sources import read_image
+from edge_yolov9.train.dataset import TrainingSet
+from edge_yolov9.train.folder import BEST, Folder
+from edge_yolov9.train.state import atomic_write
+from edge_yolov9.train.validation import predict, validate
+
+DEPLOYED = DecodeOptions(confidence=0.25, iou=0.45, max_detections=300, multi_label=False)
+TRAINING, VALIDATION = "training-batch.jpg", "validation.jpg"
+RESULTS, CURVES, CONFUSION = "results.png", "precision-recall.png", "confusion-matrix.png"
+TILE = 416
+"""Side of a picture in a contact sheet, pixels."""
+
+
+def training_batch(folder: Folder, data: TrainingSet, names: tuple[str, ...], count: int = 9) -> None:
+    """The first images as the model sees them in the first epoch, boxes drawn in."""
+    tiles = []
+    for index in range(min(count, len(data))):
+        image, boxes = data[0, index]
+        truth = Detections(boxes[:, 1:], np.ones(len(boxes), np.float32), boxes[:, 0].astype(np.int64), names)
+        tiles.append(annotate(np.ascontiguousarray(image[:, :, ::-1]), truth))
+    _save(folder, TRAINING, sheet(tiles, 3))
+
+
+def outcome(folder: Folder, history: Sequence[Mapping[str, float]], val: Split, imgsz: int) -> None:
+    """Figures of the whole run, and of ``best`` on the validation split.
+
+    Raises:
+        ImportError: matplotlib is not installed; the sheet of validation pictures is there all the same.
+    """
+    model = load(folder.path / BEST).model
+    found, used = predict(model, val, imgsz, DEPLOYED)
+    _validation(folder, found, used)
+
+    from edge_yolov9.report import plots
+
+    atomic_write(folder.path / RESULTS, plots.results(history))
+    atomic_write(folder.path / CURVES, plots.precision_recall(validate(model, val, imgsz)))
+    atomic_write(folder.path / CONFUSION, plots.confusion_matrix(confusion(found, used), val.names))
+
+
+def _validation(folder: Folder, found: Mapping[int, Detections], used: Split, count: int = 4) -> None:
+    """Upper row the truth, lower row what was found, in pictures spread over the split."""
+    chosen = used.images[:: max(1, len(used.images) // count)][:count]
+    tiles = [annotate(read_image(r.path), _truth(r, used.names)) for r in chosen]
+    tiles += [annotate(read_image(r.path), found[r.image_id]) for r in chosen]
+    _save(folder, VALIDATION, sheet(tiles, len(chosen)))
+
+
+def _truth(record: ImageRecord, names: tuple[str, ...]) -> Detections:
+    return Detections(record.xyxy, np.ones(len(record.xyxy), np.float32), record.class_id, names)
+
+
+def sheet(tiles: Sequence[Image], columns: int) -> Image:
+    """Pictures of any size letterboxed into one, row by row: (rows * TILE, columns * TILE, 3) uint8 BGR."""
+    rows = -(-len(tiles) // columns)
+    canvas = np.full((rows * TILE, columns * TILE, 3), 255, np.uint8)
+    for i, tile in enumerate(tiles):
+        y, x = (i // columns) * TILE, (i % columns) * TILE
+        canvas[y : y + TILE, x : x + TILE] = letterbox(tile, (TILE, TILE))[0]
+    return canvas
+
+
+def _save(folder: Folder, name: str, image: Image) -> None:
+    done, data = cv2.imencode(".jpg", image)
+    if not done:
+        raise SourceError(f"OpenCV cannot encode {name}")
+    atomic_write(folder.path / name, data.tobytes())
