@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option(
     "--data", type=click.Path(path_type=Path), help="For figure 7: the DATA whose train split it warms up on."
 )
-@click.option("--epochs", type=click.IntRange(1), default=1, show_default=True, help="Of warm-up, for figure 7.")
+@click.option("--iterations", type=click.IntRange(1), default=100, show_default=True, help="Of warm-up, for figure 7.")
 @click.option("--imgsz", default=320, show_default=True, help="Side of the network input, pixels.")
 @click.option("--batch", default=16, show_default=True, help="Images per iteration of the warm-up.")
 @click.option("--seed", default=0, show_default=True)
@@ -33,7 +33,7 @@ def visualize(
     model: str,
     figure: str,
     data: Path | None,
-    epochs: int,
+    iterations: int,
     imgsz: int,
     batch: int,
     seed: int,
@@ -66,11 +66,11 @@ def visualize(
             atomic_write(out / "figure-6.png", figure6(frame, model, imgsz, seed, group))
             click.echo(f"{out / 'figure-6.png'}")
         if figure != "6" and data is not None:
-            atomic_write(out / "figure-7.png", _figure7(frame, data, settings, epochs, group))
+            atomic_write(out / "figure-7.png", _figure7(frame, data, settings, iterations, group))
             click.echo(f"{out / 'figure-7.png'}")
 
 
-def _figure7(frame: Image, data: Path, settings: Settings, epochs: int, group: Group) -> bytes:
+def _figure7(frame: Image, data: Path, settings: Settings, iterations: int, group: Group) -> bytes:
     from edge_yolov9.data import load_data
     from edge_yolov9.train.check import splits, survey
     from edge_yolov9.train.visualize import figure7
@@ -82,4 +82,4 @@ def _figure7(frame: Image, data: Path, settings: Settings, epochs: int, group: G
         if sys.stderr.isatty():
             click.echo(f"\r\033[K{text}", err=True, nl=False)
 
-    return figure7(frame, found, len(dataset.names), settings, epochs, group, tell)
+    return figure7(frame, found, len(dataset.names), settings, iterations, group, tell)

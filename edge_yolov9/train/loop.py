@@ -180,10 +180,8 @@ class Trainer:
         training = {"epoch": epoch + 1, "settings": self.settings.as_dict(), "data": self.task.data}
         if row:
             training["accuracy"] = {key: row[key] for key in ("AP", "AP50", "AP75")}
-        side = self.settings.imgsz
-        return Checkpoint(
-            self.engine.average.model, self.task.names, (side, side), {"training": training, **self.facts}
-        )
+        size = self.settings.imgsz, self.settings.imgsz
+        return Checkpoint(self.engine.average.model, self.task.names, size, {"training": training, **self.facts})
 
     def _save(self) -> None:
         self._saved = time.monotonic()

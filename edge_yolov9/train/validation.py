@@ -48,7 +48,7 @@ def predict(
         images = torch.from_numpy(np.stack([image[:, :, ::-1] for _, image, _ in placed])).to(device)
         raw = [out.float().flatten(2).cpu().numpy() for out in heads(images.permute(0, 3, 1, 2).float() / 255)]
         for i, (record, _, box) in enumerate(placed):
-            xyxy, scores, classes = decode([out[i] for out in raw], OPTIONS)
+            xyxy, scores, classes = decode([out[i] for out in raw], options)
             found[record.image_id] = Detections(box.to_frame(xyxy), scores, classes, split.names)
             used.append(record)
     return found, Split(split.name, split.names, tuple(used))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import count, islice
 from typing import Any
 
 import numpy as np
@@ -80,26 +81,27 @@ def kept(feature: Tensor, image: Tensor) -> float:
     return 1 - float(error.square().sum() / (target - target.mean(0)).square().sum().clamp(min=1e-12))
 
 
-def warm_up(name: str, names: int, found: Survey, settings: Settings, group: Group, epochs: int, tell: Tell) -> YOLOv9:
-    """A model after the first epochs of training."""
+def warm_up(
+    name: str, names: int, found: Survey, settings: Settings, group: Group, iterations: int, tell: Tell
+) -> YOLOv9:
+    """A model after the first iterations of training."""
     torch.manual_seed(settings.seed)
     engine = Engine(build(name, names), replace(settings, model=name), group)
     data = TrainingSet(found.pictures, settings)
     order = Order(len(data), settings)
     schedule, loader = Schedule(settings, order.batches), Loader(data, order, 0, pin=False)
-    for epoch in range(epochs):
-        for number, batch in enumerate(loader.epoch(epoch)):
-            outcome = engine.gradients(batch, len(batch.images))
-            engine.step(schedule.at(epoch, number))
-            tell(
-                f"{name}: epoch {epoch + 1}/{epochs}, batch {number + 1}/{order.batches}, class {outcome.terms[0]:.3f}"
-            )
-    return engine.model.eval()
+    batches = ((epoch, pair) for epoch in count() for pair in enumerate(loader.epoch(epoch)))
+    for done, (epoch, (number, batch)) in enumerate(islice(batches, iterations), 1):
+        outcome = engine.gradients(batch, len(batch.images))
+        engine.step(schedule.at(epoch, number))
+        tell(f"{name}: iteration {done}/{iterations}, class loss {outcome.terms[0]:.3f}")
+    return engine.model
 
 
 @torch.no_grad()
 def neck_maps(model: YOLOv9, image: Tensor) -> list[Tensor]:
-    """P3, P4, P5: (1, C, S/s, S/s)."""
+    """P3, P4, P5: (1, C, S/s, S/s). BatchNorm takes the statistics of the image: its own are young yet."""
+    model.train()
     return model.neck(model.features(image)[0])  # type: ignore[no-any-return]
 
 
@@ -120,17 +122,17 @@ def figure6(frame: Image, model: str, imgsz: int, seed: int, group: Group) -> by
 
 
 def figure7(
-    frame: Image, found: Survey, names: int, settings: Settings, epochs: int, group: Group, tell: Tell
+    frame: Image, found: Survey, names: int, settings: Settings, iterations: int, group: Group, tell: Tell
 ) -> bytes:
     """A PNG: the neck's levels of GELAN and of GELAN + PGI, from the same random weights, after the same batches."""
     image = network_input(frame, settings.imgsz).to(group.device)
     size = parse_name(settings.model)[0].size
     rows = []
     for name in (f"gelan-{size}", f"yolov9-{size}"):
-        maps = neck_maps(warm_up(name, names, found, settings, group, epochs, tell), image)
+        maps = neck_maps(warm_up(name, names, found, settings, group, iterations, tell), image)
         rows.append([("input", _picture(image)), *((f"P{i}", _heat(level)) for i, level in enumerate(maps, 3))])
     labels = ["GELAN", "GELAN + PGI"]
-    return _grid(labels, rows, f"neck of {size.upper()} after {epochs} warm-up epochs on {len(found.pictures)} images")
+    return _grid(labels, rows, f"neck of {size.upper()} after {iterations} iterations of warm-up")
 
 
 def _by(maps: Sequence[Tensor]) -> Iterator[tuple[int, Tensor]]:
@@ -142,9 +144,9 @@ def _picture(image: Tensor) -> NDArray[np.float32]:
 
 
 def _heat(feature: Tensor) -> NDArray[np.float32]:
-    """Mean magnitude over the channels (H, W), from 0 to 1 between its 1st and 99th percentile."""
+    """Mean magnitude over the channels (H, W), from 0 to 1 between the 1st and 99th percentile of its inner cells."""
     heat = feature[0].float().abs().mean(0).cpu().numpy()
-    low, high = np.percentile(heat, (1, 99))
+    low, high = np.percentile(heat[1:-1, 1:-1], (1, 99))  # the padding of the convolutions shows at the edge
     return np.asarray(((heat - low) / max(high - low, 1e-12)).clip(0, 1), np.float32)
 
 

@@ -11,9 +11,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from edge_yolov9.checkpoint import load
 from edge_yolov9.cli import main
+from edge_yolov9.data import load_data
+from edge_yolov9.decode import DecodeOptions, Decoder
 from edge_yolov9.train import pictures
 from edge_yolov9.train.board import BOARD, Board
+from edge_yolov9.train.validation import predict
 
 OPTIONS = [
     "--imgsz",
@@ -49,6 +53,18 @@ def test_every_picture_is_there_and_decodes(run: Path) -> None:
     assert sheet is not None
     assert sheet.shape == (3 * pictures.TILE, 3 * pictures.TILE, 3)
     assert not [file for file in run.iterdir() if file.name.startswith(".")]
+
+
+def test_validation_pictures_show_what_is_deployed(run: Path, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def listening(self: Decoder, raw: object, options: DecodeOptions) -> object:
+        asked.append(options)
+        return np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64)
+
+    monkeypatch.setattr(Decoder, "__call__", listening)
+    predict(load(run / "best.safetensors").model, load_data(made).split("val"), 64, pictures.DEPLOYED)
+    assert asked == [pictures.DEPLOYED] * 4
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:

@@ -22,6 +22,8 @@ from safetensors.torch import load_file
 
 from edge_yolov9.checkpoint import load
 from edge_yolov9.errors import InputError, TrainingError
+from edge_yolov9.train import pictures
+from edge_yolov9.train.board import BOARD
 from edge_yolov9.train.engine import Engine
 from edge_yolov9.train.folder import BEST, LAST, RESULTS
 from edge_yolov9.train.loop import Trainer
@@ -70,7 +72,8 @@ def whole(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_leaves_checkpoints_and_results(whole: Path) -> None:
-    assert {file.name for file in whole.iterdir()} == {BEST, LAST, RESULTS, STATE}
+    figures = {pictures.TRAINING, pictures.VALIDATION, pictures.RESULTS, pictures.CURVES, pictures.CONFUSION}
+    assert {file.name for file in whole.iterdir()} == {BEST, LAST, RESULTS, STATE, BOARD} | figures
     checkpoint = load(whole / LAST)
     assert (checkpoint.variant, checkpoint.names, checkpoint.input_size) == ("gelan-t", ("red", "green"), (64, 64))
     assert checkpoint.facts["training"]["settings"]["nominal_batch"] == 8
@@ -166,7 +169,7 @@ def test_full_disk_is_an_error_that_leaves_the_last_good_files(made: Path, whole
         patch.setattr(Trainer, "_finish_epoch", filling)
         with pytest.raises(TrainingError, match="make room"):
             start(Request(made, out, device="cpu", settings=TINY))
-    assert sorted(file.name for file in out.iterdir()) == sorted((BEST, LAST, RESULTS, STATE))
+    assert {file.name for file in out.iterdir()} == {BEST, LAST, RESULTS, STATE, BOARD, pictures.TRAINING}
     assert load(out / LAST).facts["training"]["epoch"] == 1
     assert start(Request(resume=out, device="cpu")).finished
     assert_same_run(whole, out)

@@ -54,7 +54,9 @@ def test_depth_costs_the_plain_network_the_image() -> None:
 
 
 def test_both_figures(made: Path, image: Path, tmp_path: Path) -> None:
-    result = call(image, "--data", made, "--imgsz", 64, "--batch", 6, "--device", "cpu", "-o", tmp_path / "out")
+    result = call(
+        image, "--data", made, "--imgsz", 64, "--batch", 6, "--iterations", 3, "--device", "cpu", "-o", tmp_path / "out"
+    )
     assert result.exit_code == 0, result.output
     sizes = {}
     for name in ("figure-6.png", "figure-7.png"):
