@@ -18,6 +18,10 @@ TOLERANCE = 1e-3
 """How far beyond the image's edge a YOLO coordinate may lie: writers round."""
 
 
+Outline = tuple[NDArray[np.float32], ...]
+"""Polygons (K, 2) of x, y around the parts of one object; none where only its box is known."""
+
+
 @dataclass(frozen=True, eq=False)
 class Objects:
     """What is in one image, N objects."""
@@ -30,6 +34,9 @@ class Objects:
     """(N,) a region of many objects: neither found nor missed counts."""
     area: NDArray[np.float64]
     """(N,) square pixels: of the segment where the annotation states it, else of the box."""
+
+    outlines: tuple[Outline, ...] = ()
+    """One per object, in pixels of the image; empty where no object has one."""
 
     def __len__(self) -> int:
         return len(self.class_id)
@@ -46,13 +53,18 @@ class CocoImage:
     objects: Objects
 
 
-def make_objects(rows: Sequence[tuple[float, ...]], scale: tuple[float, float] = (1.0, 1.0)) -> Objects:
+def make_objects(
+    rows: Sequence[tuple[float, ...]], scale: tuple[float, float] = (1.0, 1.0), outlines: Sequence[Outline] = ()
+) -> Objects:
     """Rows (class, x1, y1, x2, y2, iscrowd, area), x and y multiplied by ``scale``; a NaN area means the box's."""
     table = np.array(rows, np.float64).reshape(-1, 7)
     xyxy = table[:, 1:5] * np.array([*scale, *scale])
     box_area = (xyxy[:, 2] - xyxy[:, 0]) * (xyxy[:, 3] - xyxy[:, 1])
     area = np.where(np.isnan(table[:, 6]), box_area, table[:, 6])
-    return Objects(xyxy.astype(np.float32), table[:, 0].astype(np.int64), table[:, 5] > 0, area)
+    scaled = tuple(tuple(part * np.float32(scale) for part in outline) for outline in outlines)
+    return Objects(
+        xyxy.astype(np.float32), table[:, 0].astype(np.int64), table[:, 5] > 0, area, scaled if any(scaled) else ()
+    )
 
 
 def label_file(image: Path) -> Path | None:
@@ -87,14 +99,26 @@ def read_yolo(path: Path, size: tuple[int, int], num_classes: int) -> Objects:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read labels {path}: {error}") from None
-    rows = []
+    rows, outlines = [], []
     for number, line in enumerate(lines, 1):
-        if line.strip():
+        if words := line.split():
             try:
-                rows.append(_yolo_row(line.split(), num_classes))
+                rows.append(_yolo_row(words, num_classes))
             except ValueError as error:
                 raise DataError(f"{path}:{number}: {error}") from None
-    return make_objects(rows, (size[1], size[0]))
+            outlines.append(_outline([words[1:]]) if len(words) > 5 else ())
+    return make_objects(rows, (size[1], size[0]), outlines)
+
+
+def _outline(parts: Any) -> Outline:
+    """Polygons from flat lists x1, y1, x2, y2, ...; what is not a polygon (run lengths, nothing) gives none."""
+    if not isinstance(parts, list) or not all(isinstance(part, list) and len(part) % 2 == 0 for part in parts):
+        return ()
+    try:
+        arrays = tuple(np.array(part, np.float32).reshape(-1, 2) for part in parts if len(part) >= 6)
+    except (TypeError, ValueError):
+        return ()
+    return arrays if all(np.isfinite(array).all() for array in arrays) else ()
 
 
 def _yolo_row(words: list[str], num_classes: int) -> tuple[float, ...]:
@@ -131,16 +155,18 @@ def read_coco(path: Path, names: tuple[str, ...]) -> list[CocoImage]:
     data = _load(path)
     classes = _category_index(path, data, names)
     rows: dict[Any, list[tuple[float, ...]]] = {}
+    outlines: dict[Any, list[Outline]] = {}
     images: list[CocoImage] = []
     for image in data["images"]:
         if not isinstance(image, dict) or not isinstance(image.get("id"), int) or "file_name" not in image:
             raise DataError(f"{path}: every image needs an integer id and a file_name, found {str(image)[:80]}")
         if image["id"] in rows:
             raise DataError(f"{path}: image id {image['id']} appears twice")
-        rows[image["id"]] = []
+        rows[image["id"]], outlines[image["id"]] = [], []
     for annotation in data["annotations"]:
         try:
             rows[annotation["image_id"]].append(_coco_row(annotation, classes))
+            outlines[annotation["image_id"]].append(_outline(annotation.get("segmentation")))
         except (KeyError, TypeError, ValueError) as error:
             which = annotation.get("id") if isinstance(annotation, dict) else annotation
             why = f"{error} is missing or unknown" if isinstance(error, KeyError) else error
@@ -148,7 +174,8 @@ def read_coco(path: Path, names: tuple[str, ...]) -> list[CocoImage]:
     for image in data["images"]:
         size = (image.get("height"), image.get("width"))
         stated = size if all(isinstance(side, int) and side > 0 for side in size) else None
-        images.append(CocoImage(image["id"], str(image["file_name"]), stated, make_objects(rows[image["id"]])))
+        objects = make_objects(rows[image["id"]], outlines=outlines[image["id"]])
+        images.append(CocoImage(image["id"], str(image["file_name"]), stated, objects))
     return images
 
 

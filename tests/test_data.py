@@ -9,6 +9,7 @@ import yaml
 
 from edge_yolov9.data import check_names, image_paths, load_data
 from edge_yolov9.errors import CalibrationError, DataError
+from edge_yolov9.labels import read_coco, read_yolo
 from tests.conftest import DATA, EXAMPLES
 
 NAMES = ["cat", "dog"]
@@ -263,3 +264,25 @@ def test_official_coco_with_eighty_classes(shared, tmp_path):
     index = int(np.abs(record.xyxy - [x, y, x + w, y + h]).sum(axis=1).argmin())
     np.testing.assert_allclose(record.xyxy[index], [x, y, x + w, y + h], rtol=1e-6)
     assert names[record.class_id[index]] == name
+
+
+def test_outlines_of_coco_and_yolo(tmp_path: Path) -> None:
+    part = [0, 0, 4, 0, 4, 4]
+    rows = [part, [part[:4]], [part, [9, 9, 12, 9, 12, 13]], {"counts": "abc", "size": [9, 9]}, None, [["a"] * 6]]
+    file = tmp_path / "a.json"
+    annotations = [
+        {"id": i, "image_id": 1, "category_id": 1, "bbox": [0, 0, 4, 4], "segmentation": row}
+        for i, row in enumerate(rows)
+    ]
+    categories, images = [{"id": 1, "name": "a"}], [{"id": 1, "file_name": "a.png"}]
+    file.write_text(json.dumps({"images": images, "categories": categories, "annotations": annotations}))
+    (image,) = read_coco(file, ("a",))
+    assert [len(outline) for outline in image.objects.outlines] == [0, 0, 2, 0, 0, 0]
+    assert image.objects.outlines[2][1].tolist() == [[9, 9], [12, 9], [12, 13]]
+    label = tmp_path / "a.txt"
+    label.write_text("0 0.5 0.5 1 1\n0 0.1 0.1 0.5 0.1 0.5 0.5\n")
+    objects = read_yolo(label, (100, 200), 1)
+    assert [len(outline) for outline in objects.outlines] == [0, 1]
+    np.testing.assert_allclose(objects.outlines[1][0], [[20, 10], [100, 10], [100, 50]], rtol=1e-6)
+    label.write_text("0 0.5 0.5 1 1\n")
+    assert read_yolo(label, (100, 200), 1).outlines == ()

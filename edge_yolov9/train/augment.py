@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_yolov9.geometry import PAD_VALUE, Image, letterbox
+from edge_yolov9.labels import Outline
 from edge_yolov9.train.settings import Settings
 
 Boxes = NDArray[np.float32]
@@ -24,6 +25,9 @@ MIN_AREA = 0.1
 """keeps more than this share of its area,"""
 MAX_ASPECT = 100.0
 """and is less elongated than this."""
+
+MAX_HIDDEN = 0.3
+"""A pasted object hides less than this share of every box that was there."""
 
 _GREY = (PAD_VALUE, PAD_VALUE, PAD_VALUE)
 
@@ -89,6 +93,39 @@ def mixup(first: Sample, second: Sample, beta: float, rng: np.random.Generator) 
     share = float(rng.beta(beta, beta))
     image = cv2.addWeighted(first[0], share, second[0], 1 - share, 0)
     return np.asarray(image, np.uint8), np.concatenate((first[1], second[1]))
+
+
+def copy_paste(sample: Sample, outlines: Sequence[Outline], share: float, rng: np.random.Generator) -> Sample:
+    """Paste mirrored copies of objects into their own image, each with probability ``share``.
+
+    Args:
+        sample: not written to.
+        outlines: one per box, in pixels of the image, or none at all; objects without one stay single.
+        share: probability of a copy, for each object with an outline.
+        rng: asked only for objects with an outline.
+    """
+    image, boxes = sample
+    width = image.shape[1]
+    mask = np.zeros(image.shape[:2], np.uint8)
+    for index, outline in enumerate(outlines):
+        if not outline or rng.random() >= share:
+            continue
+        copy = boxes[index, [0, 3, 2, 1, 4]] * np.array([1, -1, 1, -1, 1], np.float32)
+        copy += np.array([0, width, 0, width, 0], np.float32)
+        if _hidden(boxes, copy).max() < MAX_HIDDEN:
+            mirrored = [np.rint((width, 0) + part * (-1, 1)).astype(np.int32) for part in outline]
+            cv2.drawContours(mask, mirrored, -1, 1, cv2.FILLED)
+            boxes = np.concatenate((boxes, copy[None]))
+    if len(boxes) == len(sample[1]):
+        return sample
+    return np.where(mask[..., None] > 0, cv2.flip(image, 1), image), boxes
+
+
+def _hidden(boxes: Boxes, cover: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Share of each box that lies under the box ``cover`` (class, x1, y1, x2, y2)."""
+    corner, opposite = np.maximum(boxes[:, 1:3], cover[1:3]), np.minimum(boxes[:, 3:], cover[3:])
+    area = (boxes[:, 3:] - boxes[:, 1:3]).prod(1)
+    return np.asarray((opposite - corner).clip(0).prod(1) / np.maximum(area, 1e-9), np.float32)
 
 
 def shift_colours(image: Image, settings: Settings, rng: np.random.Generator) -> Image:

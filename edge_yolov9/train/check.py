@@ -71,6 +71,7 @@ def survey(train: Split, val: Split) -> Survey:
     digest = hashlib.sha256()
     for file, picture in zip(usable, pictures, strict=True):
         digest.update(file.digest.encode() + picture.boxes.tobytes())
+        digest.update(b"".join(part.tobytes() for outline in picture.outlines for part in outline))
     counts = [_counts(split, [f.record for f in files[split.name] if f.readable]) for split in (train, val)]
     text = "\n".join([*counts, *_listed(problems)])
     return Survey(pictures, digest.hexdigest(), tuple(problems), text)
@@ -112,7 +113,10 @@ def _picture(record: ImageRecord) -> Picture:
     xyxy = record.xyxy.clip(0, np.array([width, height] * 2, np.float32))
     keep = ~record.iscrowd & (xyxy[:, 2:] > xyxy[:, :2]).all(1)
     rows = np.concatenate((record.class_id[:, None], xyxy), 1)[keep]
-    return Picture(record.path, rows.astype(np.float32))
+    fractions = np.array([width, height], np.float32)
+    outlines = [tuple(part / fractions for part in outline) for outline in record.objects.outlines]
+    kept = tuple(outline for outline, wanted in zip(outlines, keep, strict=False) if wanted)
+    return Picture(record.path, rows.astype(np.float32), kept)
 
 
 def _counts(split: Split, readable: Sequence[ImageRecord]) -> str:

@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from edge_yolov9.geometry import Image, Letterbox
+from edge_yolov9.labels import Outline
 from edge_yolov9.sources import read_image
-from edge_yolov9.train.augment import Boxes, Sample, affine, flip, mixup, mosaic, place, shift_colours
+from edge_yolov9.train.augment import Boxes, Sample, affine, copy_paste, flip, mixup, mosaic, place, shift_colours
 from edge_yolov9.train.settings import Settings
 
 Key = tuple[int, int]
@@ -31,6 +32,8 @@ class Picture:
     path: Path
     boxes: Boxes
     """(N, 5) float32 rows (class, x1, y1, x2, y2), pixels of the file."""
+    outlines: tuple[Outline, ...] = ()
+    """One per box, in fractions of the image; empty where no object has one."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class TrainingSet(Dataset[Sample]):
             if rng.random() < s.mixup:
                 sample = mixup(sample, self._mosaic(int(rng.integers(len(self))), rng), s.mixup_beta, rng)
         else:
-            sample = affine(place(self.load(index), s.imgsz), s.imgsz, s, rng)
+            sample = affine(place(self._pasted(index, rng), s.imgsz), s.imgsz, s, rng)
         sample = shift_colours(sample[0], s, rng), sample[1]
         if rng.random() < s.flip:
             sample = flip(sample)
@@ -80,8 +83,15 @@ class TrainingSet(Dataset[Sample]):
 
     def _mosaic(self, index: int, rng: np.random.Generator) -> Sample:
         others = (int(i) for i in rng.integers(len(self), size=3))
-        parts = [self.load(i) for i in (index, *others)]
+        parts = [self._pasted(i, rng) for i in (index, *others)]
         return affine(mosaic(parts, self.settings.imgsz, rng), self.settings.imgsz, self.settings, rng)
+
+    def _pasted(self, index: int, rng: np.random.Generator) -> Sample:
+        """One image with more objects than it came with, where their outlines are known."""
+        sample = self.load(index)
+        size = np.array(sample[0].shape[1::-1], np.float32)
+        outlines = [tuple(part * size for part in outline) for outline in self.pictures[index].outlines]
+        return copy_paste(sample, outlines, self.settings.copy_paste, rng)
 
     def load(self, index: int) -> Sample:
         """One image, resized so that its long side is the input's, and its boxes. Not to be written to."""

@@ -70,6 +70,9 @@ class Settings:
     )
     mixup: float = _option(0.15, "Probability that a mosaic is blended with a second one.")
     mixup_beta: float = _option(32.0, "The share of each is drawn from Beta(mixup_beta, mixup_beta).")
+    copy_paste: float = _option(
+        0.3, "Probability that an object is pasted once more, mirrored, into its image; needs outlines in the labels."
+    )
     translate: float = _option(0.1, "Largest shift, as a fraction of the input, either way.")
     scale: float = _option(0.9, "Images are resized by a factor from 1 - scale to 1 + scale.")
     degrees: float = _option(0.0, "Largest rotation, either way.")
@@ -151,7 +154,7 @@ def _in_range(s: Settings) -> None:
     """Raise InputError for the first value that cannot be."""
     for name in ("epochs", "batch", "nominal_batch", "topk"):
         _require(getattr(s, name) >= 1, name, "at least 1", getattr(s, name))
-    for name in ("mosaic", "mixup", "flip", "final_lr", "momentum", "warmup_momentum", "ema_decay"):
+    for name in ("mosaic", "mixup", "copy_paste", "flip", "final_lr", "momentum", "warmup_momentum", "ema_decay"):
         _require(0 <= getattr(s, name) <= 1, name, "between 0 and 1", getattr(s, name))
     for name in ("weight_decay", "warmup_epochs", "warmup_iterations", "warmup_bias_lr", "close_mosaic", "patience"):
         _require(getattr(s, name) >= 0, name, "0 or more", getattr(s, name))

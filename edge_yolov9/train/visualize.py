@@ -146,7 +146,8 @@ def _picture(image: Tensor) -> NDArray[np.float32]:
 def _heat(feature: Tensor) -> NDArray[np.float32]:
     """Mean magnitude over the channels (H, W), from 0 to 1 between the 1st and 99th percentile of its inner cells."""
     heat = feature[0].float().abs().mean(0).cpu().numpy()
-    low, high = np.percentile(heat[1:-1, 1:-1], (1, 99))  # the padding of the convolutions shows at the edge
+    inner = heat[1:-1, 1:-1] if min(heat.shape) > 4 else heat  # the padding of the convolutions shows at the edge
+    low, high = np.percentile(inner, (1, 99))
     return np.asarray(((heat - low) / max(high - low, 1e-12)).clip(0, 1), np.float32)
 
 

@@ -11,7 +11,7 @@ import torch
 
 from edge_yolov9.data import load_data
 from edge_yolov9.errors import DataError
-from edge_yolov9.train.augment import affine, flip, mixup, mosaic, place, shift_colours
+from edge_yolov9.train.augment import affine, copy_paste, flip, mixup, mosaic, place, shift_colours
 from edge_yolov9.train.check import splits, survey
 from edge_yolov9.train.dataset import Batch, Loader, Order, Picture, TrainingSet
 from edge_yolov9.train.settings import Settings
@@ -95,6 +95,40 @@ def test_flip_mixup_place_and_colours() -> None:
     assert tuple(moved[0, 1:]) == bright(placed) == (0, 16, 64, 48)
     assert (shift_colours(image, Settings(hue=0, saturation=0, value=0), np.random.default_rng(0)) == image).all()
     assert (shift_colours(image + 50, Settings(), np.random.default_rng(0)) != image + 50).any()
+
+
+def test_copy_paste_adds_mirrored_objects() -> None:
+    image, boxes = square(SIZE, (4, 20, 20, 40))
+    image[30, 10] = (0, 0, 200)  # a mark, to see that it is mirrored
+    outline = (np.array([[4, 20], [20, 20], [20, 40], [4, 40]], np.float32),)
+    before, rng = image.copy(), np.random.default_rng(0)
+    pasted, more = copy_paste((image, boxes), [outline], 1.0, rng)
+    assert (image == before).all()
+    assert more.tolist() == [[1, 4, 20, 20, 40], [1, SIZE - 20, 20, SIZE - 4, 40]]
+    assert bright(pasted) == (4, 20, SIZE - 4, 40)
+    assert tuple(pasted[30, SIZE - 1 - 10]) == (0, 0, 200)
+    untouched = (image, boxes)
+    assert copy_paste(untouched, [outline], 0.0, rng) is untouched
+    state = rng.bit_generator.state
+    assert copy_paste(untouched, [()], 1.0, rng) is copy_paste(untouched, [], 1.0, rng) is untouched
+    assert rng.bit_generator.state == state  # data without outlines draws no numbers
+    middle = square(SIZE, (20, 20, 44, 40))
+    around = (np.array([[20, 20], [44, 20], [44, 40], [20, 40]], np.float32),)
+    assert len(copy_paste(middle, [around], 1.0, rng)[1]) == 1  # would hide the object itself
+
+
+def test_outlines_reach_the_samples(tmp_path: Path) -> None:
+    data = make_data(tmp_path, train=1)
+    label = tmp_path / "labels" / "train" / "000.txt"
+    label.write_text("0 0.1 0.2 0.3 0.2 0.2 0.6\n1 0.5 0.9 0.1 0.1\n")
+    (picture,) = survey(*splits(load_data(data))).pictures
+    assert [len(outline) for outline in picture.outlines] == [1, 0]
+    np.testing.assert_allclose(picture.outlines[0][0], [[0.1, 0.2], [0.3, 0.2], [0.2, 0.6]], atol=1e-6)
+    counts = {}
+    for share in (0.0, 1.0):
+        settings = Settings(imgsz=SIZE, scale=0, translate=0, mosaic=0, copy_paste=share, close_mosaic=0)
+        counts[share] = len(TrainingSet([picture], settings)[0, 0][1])
+    assert counts == {0.0: 2, 1.0: 3}
 
 
 def test_batches_do_not_depend_on_workers_cache_or_where_the_epoch_starts(tmp_path: Path) -> None:
