@@ -61,7 +61,7 @@ def make_objects(
     xyxy = table[:, 1:5] * np.array([*scale, *scale])
     box_area = (xyxy[:, 2] - xyxy[:, 0]) * (xyxy[:, 3] - xyxy[:, 1])
     area = np.where(np.isnan(table[:, 6]), box_area, table[:, 6])
-    scaled = tuple(tuple(part * np.float32(scale) for part in outline) for outline in outlines)
+    scaled = tuple(tuple(part * np.array(scale, np.float32) for part in outline) for outline in outlines)
     return Objects(
         xyxy.astype(np.float32), table[:, 0].astype(np.int64), table[:, 5] > 0, area, scaled if any(scaled) else ()
     )

@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from edge_yolov9.bundle import read
+from edge_yolov9.checkpoint import load
 from edge_yolov9.cli import main
+from edge_yolov9.compiler.pipeline import CompileOptions, compile_checkpoint
 from edge_yolov9.train.settings import Settings
+from edge_yolov9.variants import GraphOptions
 from tests.train.made import make_data
 
 
@@ -43,6 +47,8 @@ def test_every_setting_is_a_documented_option_with_its_default() -> None:
         (("--data", "DATA", "--model", "yolov8-n"), ("unknown model", "yolov9-t")),
         (("--data", "DATA", "--device", "77"), ("GPUs",)),
         (("--data", "DATA", "--pretrained", "nothing.pt"), ("nothing.pt",)),
+        (("--data", "DATA", "--model", "gelan-t", "--auxiliary", "fpn"), ("no auxiliary branch", "yolov9-*")),
+        (("--data", "DATA", "--csp-depth", 99), ("depth must be 1 to 16",)),
         (("--resume", "nowhere"), ("no run to resume in nowhere",)),
         (("--resume", "nowhere", "--out", "x"), ("leave out --out",)),
     ],
@@ -80,3 +86,18 @@ def test_out_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     (out / "precious").write_text("mine")
     refused(call("--data", data, "--out", out, "--imgsz", 64, "--device", "cpu"), "not empty", "choose another --out")
     assert [file.name for file in out.iterdir()] == ["precious"]
+
+
+@pytest.mark.slow
+def test_a_graph_of_the_users_own_trains_and_compiles(tmp_path: Path) -> None:
+    data, out = make_data(tmp_path / "data"), tmp_path / "out"
+    graph = ["--auxiliary", "pfh", "--assign", "lead", "--block", "dark", "--elan-depth", "1", "--csp-depth", "1"]
+    short = ["--imgsz", "64", "--batch", "6", "--nominal-batch", "6", "--epochs", "1", "--device", "cpu"]
+    licences = ("--weights-licence", "mine alone", "--data-licence", "CC0")
+    result = call("--data", data, "--out", out, *graph, *short, *licences)
+    assert result.exit_code == 0, result.output
+    model = load(out / "best.safetensors").model
+    assert model.options == GraphOptions("pfh", "dark", 1, 1)
+    bundle = tmp_path / "bundle"
+    compile_checkpoint(out / "best.safetensors", CompileOptions("onnx", precision="fp32"), bundle, lambda line: None)
+    assert read(bundle).manifest.licence == {"weights": "mine alone", "data": "CC0"}
