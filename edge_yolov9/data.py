@@ -124,16 +124,20 @@ class Dataset:
     splits: Mapping[str, Any]
     """The entries as the file has them."""
 
-    def split(self, name: str) -> Split:
+    def split(self, name: str, missing_ok: bool = False) -> Split:
         """The images of ``name`` with their ground truth.
+
+        Args:
+            name: ``train`` or ``val``.
+            missing_ok: keep records of images that are listed but not there, for a caller that checks each file.
 
         Raises:
             DataError: no such split, it is empty, a file is missing, no label is found, or COCO's categories differ.
         """
         entry = self._entry(name)
         if isinstance(entry, dict):
-            return Split(name, self.names, self._coco(name, entry))
-        paths = self._listed(name, entry)
+            return Split(name, self.names, self._coco(name, entry, missing_ok))
+        paths = self._listed(name, entry, missing_ok)
         labels = [label_file(path) for path in paths]
         if not any(labels):
             raise DataError(
@@ -163,7 +167,7 @@ class Dataset:
             raise DataError(f"{self.file} has no split {name!r}; it has {has}")
         return entry
 
-    def _coco(self, name: str, entry: dict[Any, Any]) -> tuple[ImageRecord, ...]:
+    def _coco(self, name: str, entry: dict[Any, Any], missing_ok: bool = False) -> tuple[ImageRecord, ...]:
         if set(entry) != {"images", "annotations"} or not all(isinstance(value, str) for value in entry.values()):
             raise DataError(f"{self.file}: {name} must be {{images: FOLDER, annotations: COCO.json}}, found {entry}")
         folder, annotations = self.root / entry["images"], self.root / entry["annotations"]
@@ -173,7 +177,7 @@ class Dataset:
         if not found:
             raise DataError(f"{annotations} lists no image; {name} would be empty")
         missing = [item.file_name for item in found if not (folder / item.file_name).is_file()]
-        if missing:
+        if missing and not missing_ok:
             raise DataError(
                 f"{annotations} lists {folder / missing[0]}, which is missing ({len(missing)} of {len(found)} are)"
             )
@@ -182,13 +186,13 @@ class Dataset:
             ImageRecord(folder / item.file_name, item.image_id, count, None, item.objects, item.size) for item in found
         )
 
-    def _listed(self, name: str, entry: Any) -> tuple[Path, ...]:
+    def _listed(self, name: str, entry: Any, missing_ok: bool = False) -> tuple[Path, ...]:
         entries = entry if isinstance(entry, list) else [entry]
         paths: dict[Path, None] = {}
         for item in entries:
             if not isinstance(item, str):
                 raise DataError(f"{self.file}: {name} must name a folder, a text file or a list of these, found {item}")
-            paths.update(dict.fromkeys(_expand(self.root / item, self.root, f"{self.file}: {name}")))
+            paths.update(dict.fromkeys(_expand(self.root / item, self.root, f"{self.file}: {name}", missing_ok)))
         if not paths:
             raise DataError(f"{self.file}: {name} holds no image ({self.root / str(entries[0])})")
         return tuple(paths)
@@ -253,7 +257,7 @@ def check_names(model: tuple[str, ...], data: tuple[str, ...]) -> None:
     )
 
 
-def _expand(path: Path, root: Path, context: str) -> list[Path]:
+def _expand(path: Path, root: Path, context: str, missing_ok: bool = False) -> list[Path]:
     """The images of a folder and its subfolders, or those that a text file lists."""
     if path.is_dir():
         return image_files(path, recursive=True)
@@ -269,9 +273,9 @@ def _expand(path: Path, root: Path, context: str) -> list[Path]:
         if name := line.strip():
             places = (path.parent / name, root / name)
             image = next((place for place in places if place.is_file()), None)
-            if image is None:
+            if image is None and not missing_ok:
                 raise DataError(f"{path}:{number}: the image {name} does not exist")
-            found.append(image)
+            found.append(image or places[1])
     return found
 
 

@@ -78,8 +78,8 @@ def survey(train: Split, val: Split) -> Survey:
 
 
 def splits(data: Dataset) -> tuple[Split, Split]:
-    """The train and val splits."""
-    return data.split("train"), data.split("val")
+    """The train and val splits, with what is listed but missing: :func:`survey` names it."""
+    return data.split("train", missing_ok=True), data.split("val", missing_ok=True)
 
 
 def _look(record: ImageRecord) -> _File:
@@ -97,7 +97,7 @@ def _look(record: ImageRecord) -> _File:
 def _problems(file: _File) -> list[Problem]:
     record = file.record
     if not file.readable:
-        return [Problem("image that does not decode", record.path)]
+        return [Problem("image that does not decode" if file.digest else "image that is missing", record.path)]
     xyxy, (height, width) = record.xyxy, record.size
     kinds = []
     if len(xyxy) and ((xyxy < -SLACK) | (xyxy > np.array([width, height] * 2) + SLACK)).any():

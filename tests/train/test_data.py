@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
@@ -207,3 +208,28 @@ def test_check_refuses_data_without_objects(tmp_path: Path) -> None:
         label.write_text("")
     with pytest.raises(DataError, match="no usable object"):
         survey(*splits(load_data(file)))
+
+
+@pytest.mark.parametrize("form", ["list", "coco"])
+def test_missing_images_are_listed_and_left_out(form: str, tmp_path: Path) -> None:
+    data = make_data(tmp_path, train=3)
+    images, gone = tmp_path / "images" / "train", tmp_path / "images" / "train" / "gone.png"
+    if form == "list":
+        names = [f"images/train/{name}" for name in ("000.png", "001.png", "gone.png")]
+        (tmp_path / "train.txt").write_text("\n".join(names))
+        train = "train.txt"
+    else:
+        box = {"category_id": 1, "bbox": [1, 1, 20, 20]}
+        content = {
+            "categories": [{"id": 1, "name": "red"}, {"id": 2, "name": "green"}],
+            "images": [{"id": i, "file_name": name} for i, name in enumerate(("000.png", "001.png", "gone.png"))],
+            "annotations": [{"id": i, "image_id": i, **box} for i in range(3)],
+        }
+        (tmp_path / "train.json").write_text(json.dumps(content))
+        train = f"{{images: {images}, annotations: {tmp_path / 'train.json'}}}"
+    data.write_text(f"train: {train}\nval: images/val\nnames: [red, green]\n")
+    found = survey(*splits(load_data(data)))
+    assert [(p.kind, p.file) for p in found.problems] == [("image that is missing", gone)]
+    assert [picture.path.name for picture in found.pictures] == ["000.png", "001.png"]
+    with pytest.raises(DataError, match="gone"):
+        load_data(data).split("train")
