@@ -150,7 +150,7 @@ def _load_own(path: Path) -> Checkpoint:
     variant, names, input_size, facts = _metadata(path, metadata)
     try:
         model = build(variant, len(names), _options(metadata))
-    except (InputError, TypeError, ValueError) as error:
+    except (InputError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: its variant or options are unknown here ({error})") from None
     _compare(path, {key: value.shape for key, value in model.state_dict().items()}, tensors, variant)
     _check_finite(path, tensors)
@@ -162,7 +162,7 @@ def _options(metadata: Mapping[str, str]) -> GraphOptions:
     """How the graph differs from the published one; files of before there were options are published graphs.
 
     Raises:
-        InputError, TypeError, ValueError: malformed, or of a newer version.
+        InputError, TypeError, ValueError, RecursionError: malformed, or of a newer version.
     """
     return GraphOptions(**json.loads(metadata.get("options", "{}")))
 

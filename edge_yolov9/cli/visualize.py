@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from edge_yolov9.geometry import Image
-    from edge_yolov9.train.distributed import Group
-    from edge_yolov9.train.settings import Settings
+    from edge_yolov9.train.check import Survey
 
 
 @click.command()
@@ -44,12 +42,14 @@ def visualize(
     figure-6.png: feature maps of PlainNet, ResNet, CSPNet and GELAN with random weights at 50 to 200 layers.
     figure-7.png: feature maps of the neck of GELAN, and of GELAN + PGI, after a warm-up on --data.
     """
+    import matplotlib  # noqa: F401 (says what is missing before any work)
+
     from edge_yolov9.errors import InputError
     from edge_yolov9.sources import read_image
     from edge_yolov9.train.distributed import joined
     from edge_yolov9.train.settings import Settings
     from edge_yolov9.train.state import atomic_write
-    from edge_yolov9.train.visualize import figure6
+    from edge_yolov9.train.visualize import figure6, figure7
     from edge_yolov9.variants import parse_name
 
     if figure != "6" and data is None:
@@ -57,6 +57,7 @@ def visualize(
     parse_name(model)
     settings = Settings(model=model, imgsz=imgsz, batch=batch, nominal_batch=batch, seed=seed)
     frame = read_image(image)
+    found, names = _training_images(data) if figure != "6" and data is not None else (None, 0)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -65,21 +66,21 @@ def visualize(
         if figure != "7":
             atomic_write(out / "figure-6.png", figure6(frame, model, imgsz, seed, group))
             click.echo(f"{out / 'figure-6.png'}")
-        if figure != "6" and data is not None:
-            atomic_write(out / "figure-7.png", _figure7(frame, data, settings, iterations, group))
+        if found is not None:
+            drawn = figure7(frame, found, names, settings, iterations, group, _tell)
+            atomic_write(out / "figure-7.png", drawn)
             click.echo(f"{out / 'figure-7.png'}")
 
 
-def _figure7(frame: Image, data: Path, settings: Settings, iterations: int, group: Group) -> bytes:
+def _training_images(data: Path) -> tuple[Survey, int]:
+    """What the train split holds, and the number of classes."""
     from edge_yolov9.data import load_data
     from edge_yolov9.train.check import splits, survey
-    from edge_yolov9.train.visualize import figure7
 
     dataset = load_data(data)
-    found = survey(*splits(dataset))
+    return survey(*splits(dataset)), len(dataset.names)
 
-    def tell(text: str) -> None:
-        if sys.stderr.isatty():
-            click.echo(f"\r\033[K{text}", err=True, nl=False)
 
-    return figure7(frame, found, len(dataset.names), settings, iterations, group, tell)
+def _tell(text: str) -> None:
+    if sys.stderr.isatty():
+        click.echo(f"\r\033[K{text}", err=True, nl=False)
