@@ -15,6 +15,7 @@ VERBS = {
     "train": "Train a detector.",
     "val": "COCO AP of a checkpoint or bundle.",
     "compile": "Turn a checkpoint into a bundle for one target.",
+    "calibration": "Choose the images that calibrate INT8.",
     "detect": "Find objects in images, folders, videos and streams.",
     "info": "What is in a checkpoint or bundle.",
     "visualize": "The paper's figures 6 and 7: what deep networks keep of an image.",

@@ -35,7 +35,9 @@ def parse_size(_: click.Context, __: click.Parameter, value: str | None) -> tupl
 @click.option("--precision", type=click.Choice(PRECISIONS), help="The board's default when left out.")
 @click.option("--imgsz", metavar="SIZE", callback=parse_size, help="640 or 384x640; the checkpoint's when left out.")
 @click.option(
-    "--calibration", type=click.Path(path_type=Path), metavar="DATA|FOLDER", help="Images that calibrate INT8."
+    "--calibration",
+    metavar="DATA|FOLDER|RECIPE=FOLDER",
+    help="Images that calibrate INT8; RECIPE is a file of calibration select, or coco.",
 )
 @click.option("--calibration-images", default=128, show_default=True, help="How many of them.")
 @click.option("--seed", default=0, show_default=True, help="Of the draw of calibration images.")

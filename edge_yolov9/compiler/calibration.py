@@ -8,42 +8,56 @@ from pathlib import Path
 from typing import Any
 
 from edge_yolov9.bundle import sha256
+from edge_yolov9.compiler import recipe
 from edge_yolov9.compiler.job import CalibrationSet
 from edge_yolov9.errors import CalibrationError, DataError
 from edge_yolov9.sources import read_image
 
 
-def choose(source: str | Path, count: int, seed: int, input_size: tuple[int, int]) -> CalibrationSet:
-    """``count`` images of a DATA file's train split or of a folder, drawn without replacement, in sorted order.
+def choose(
+    source: str | Path, count: int, seed: int, input_size: tuple[int, int], names: tuple[str, ...]
+) -> CalibrationSet:
+    """The first ``count`` images of a recipe, or a sample of a DATA file's train split or of a folder, sorted.
 
     All of them are taken when there are fewer.
 
+    Args:
+        source: ``RECIPE=FOLDER``, a DATA file or a folder.
+        count: images.
+        seed: of the sample.
+        input_size: (height, width), pixels.
+        names: the model's classes, which a recipe must have.
+
     Raises:
-        CalibrationError: there is none, or one does not decode (it is named).
+        CalibrationError: there is none, or an image of the recipe is missing or changed (it is named).
     """
     from edge_yolov9.data import image_paths
 
+    if count < 1:
+        raise CalibrationError(f"at least one calibration image is needed, got {count}")
+    if named := recipe.parse(source):
+        return CalibrationSet(recipe.take(*named, count, names), input_size)
     try:
         paths = sorted(image_paths(source, split="train"))
     except DataError as error:
         raise CalibrationError(f"no calibration images: {error}") from None
     if not paths:
         raise CalibrationError(f"no calibration images in {source}; give a folder of pictures or a DATA file")
-    if count < 1:
-        raise CalibrationError(f"at least one calibration image is needed, got {count}")
     if count < len(paths):
         paths = sorted(random.Random(seed).sample(paths, count))
     return CalibrationSet(tuple(paths), input_size)
 
 
 def check(images: CalibrationSet, scored: frozenset[Path] = frozenset()) -> None:
-    """Every image decodes, and none of them is among those that AP is measured on.
+    """Every image decodes, and none of them, nor a copy of one, is among those that AP is measured on.
 
     Raises:
         CalibrationError: the first that breaks a rule is named.
     """
+    sizes = {path.stat().st_size for path in images.paths}
+    contents = {sha256(path) for path in scored if path.stat().st_size in sizes}
     for path in images.paths:
-        if path.resolve() in scored:
+        if path.resolve() in scored or (contents and sha256(path) in contents):
             raise CalibrationError(
                 f"{path} is also in the split that AP is measured on; calibrate on the train split instead"
             )
@@ -54,4 +68,6 @@ def check(images: CalibrationSet, scored: frozenset[Path] = frozenset()) -> None
 def describe(images: CalibrationSet, source: str | Path, seed: int) -> dict[str, Any]:
     """What the manifest keeps: count, rule, seed, and one digest over the sha256 of every file."""
     digest = hashlib.sha256("".join(sha256(path) for path in images.paths).encode()).hexdigest()
-    return {"images": len(images), "source": Path(source).name, "rule": "random sample", "seed": seed, "digest": digest}
+    named = recipe.parse(source)
+    sample = {"source": Path(source).name, "rule": "random sample", "seed": seed}
+    return {"images": len(images), **(recipe.describe(named[0]) if named else sample), "digest": digest}

@@ -39,7 +39,7 @@ class CompileOptions:
     device: str | None = None
     precision: str | None = None
     input_size: tuple[int, int] | None = None
-    calibration: Path | None = None
+    calibration: str | Path | None = None
     calibration_images: int = 128
     seed: int = 0
     data: Path | None = None
@@ -72,7 +72,7 @@ def compile_checkpoint(path: Path, options: CompileOptions, destination: Path, r
     if options.data is not None:
         gate.check(options.data, checkpoint.names, options.max_drop)
     size = checked_input_size(options.input_size or checkpoint.input_size)
-    images = _calibration(options, precision, size)
+    images = _calibration(options, precision, size, checkpoint.names)
     with tempfile.TemporaryDirectory() as scratch, bundles.writing(destination) as folder:
         job = _prepare(checkpoint, size, precision, images, board, folder, Path(scratch), stage)
         emitted: Emitted = registry.module(options.target, "emit").emit(job)
@@ -96,10 +96,12 @@ def _resolve(options: CompileOptions) -> tuple[str, dict[str, Any], str]:
     return name, boards[name], precision
 
 
-def _calibration(options: CompileOptions, precision: str, size: tuple[int, int]) -> CalibrationSet | None:
+def _calibration(
+    options: CompileOptions, precision: str, size: tuple[int, int], names: tuple[str, ...]
+) -> CalibrationSet | None:
     if precision != "int8" or options.calibration is None:
         return None
-    images = calibration.choose(options.calibration, options.calibration_images, options.seed, size)
+    images = calibration.choose(options.calibration, options.calibration_images, options.seed, size, names)
     scored: frozenset[Path] = frozenset()
     if options.data is not None:
         from edge_yolov9.data import image_paths

@@ -1,0 +1,32 @@
+"""``edge-yolov9 calibration``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.group()
+def calibration() -> None:
+    """Recipes: which images calibrate INT8."""
+
+
+@calibration.command()
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="Labelled images: the DATA file.")
+@click.option("--split", default="train", show_default=True, help="Of DATA; not the one that AP is measured on.")
+@click.option("-n", "--number", default=512, show_default=True, help="Most images that are chosen.")
+@click.option("--seed", default=0, show_default=True, help="Decides between images that add the same.")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The recipe, a .toml file.")
+def select(data: Path, split: str, number: int, seed: int, output: Path) -> None:
+    """Choose images that show every class and object size, dark and bright, nothing twice.
+
+    Use it with: edge-yolov9 compile ... --calibration RECIPE=FOLDER
+    """
+    from edge_yolov9.compiler import recipe
+    from edge_yolov9.compiler.selection import select as choose
+    from edge_yolov9.data import load_data
+
+    chosen, folder = choose(load_data(data).split(split), data.stem, number, seed)
+    recipe.write(chosen, output)
+    click.echo(f"{output}: {len(chosen.images)} images; use --calibration {output}={folder}")

@@ -1,0 +1,173 @@
+"""Calibration recipes: how images are chosen, and how they are held to what was chosen."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from edge_yolov9.bundle import read as read_bundle
+from edge_yolov9.cli import main
+from edge_yolov9.compiler import calibration, recipe
+from edge_yolov9.compiler.selection import cover, select
+from edge_yolov9.data import load_data
+from edge_yolov9.errors import CalibrationError
+from tests.conftest import DATA, DEMO
+
+NAMES = ("RBC", "WBC", "Platelets")
+PICTURES = DATA.parent / "bccd" / "images" / "train"
+
+
+def call(*words: object) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recipe of 16 BCCD images."""
+    file = tmp_path_factory.mktemp("recipe") / "bccd.toml"
+    result = call("calibration", "select", "--data", DATA, "-n", 16, "-o", file)
+    assert result.exit_code == 0, result.output
+    assert f"{file}: 16 images; use --calibration {file}={PICTURES}" in result.output
+    return file
+
+
+def test_cover_takes_what_is_rare_first_and_drops_near_duplicates() -> None:
+    shows = np.array([[1, 0, 0], [1, 0, 0], [1, 1, 0], [0, 0, 1], [1, 1, 0]], np.float32)
+    hashes = np.zeros((5, 64), np.uint8)
+    for row in range(5):
+        hashes[row, 8 * row : 8 * row + 8] = 1
+    hashes[4] = hashes[2]
+    hashes[4, 0] = 1
+    assert cover(shows, hashes, 9) == [2, 3, 0, 1]  # 4 is 2 again, but for one bit
+    assert cover(shows, hashes, 2) == [2, 3]
+
+
+def test_selection_is_deterministic_and_a_beginning_is_a_smaller_selection() -> None:
+    split = load_data(DATA).split("train")
+    first, folder = select(split, "bccd", 24, 0)
+    again, _ = select(split, "bccd", 12, 0)
+    assert folder == PICTURES
+    assert first.images[:12] == again.images
+    assert select(split, "bccd", 12, 1)[0].images != again.images
+    assert len({image.sha256 for image in first.images}) == 24
+
+
+def test_a_selection_shows_more_than_a_sample() -> None:
+    split = load_data(DATA).split("train")
+    records = {record.path.name: record for record in split.images}
+
+    def rare(files: list[str]) -> int:
+        return sum(bool((records[file].class_id == 2).any()) for file in files)
+
+    chosen = [image.file for image in select(split, "bccd", 32, 0)[0].images]
+    samples = [[p.name for p in calibration.choose(DATA, 32, seed, (320, 320), NAMES).paths] for seed in range(5)]
+    assert rare(chosen) > max(rare(sample) for sample in samples)
+
+
+def test_a_recipe_round_trips_and_gives_its_images(made: Path) -> None:
+    found = recipe.read(made)
+    assert (found.dataset, found.split, found.seed, found.names) == ("bccd", "train", 0, NAMES)
+    recipe.write(found, made.with_name("copy.toml"))
+    assert made.with_name("copy.toml").read_bytes() == made.read_bytes()
+    images = calibration.choose(f"{made}={PICTURES}", 5, 0, (320, 320), NAMES)
+    assert [path.name for path in images.paths] == [image.file for image in found.images[:5]]
+    described = calibration.describe(images, f"{made}={PICTURES}", 0)
+    assert (described["images"], described["source"], described["rule"]) == (5, "recipe bccd.toml", found.rule)
+    assert len(described["digest"]) == len(described["recipe"]) == 64
+
+
+def test_images_that_are_missing_changed_or_elsewhere_are_named(made: Path, tmp_path: Path) -> None:
+    found = recipe.read(made)
+    for image in found.images:
+        shutil.copy(PICTURES / image.file, tmp_path)
+    second, third = (tmp_path / found.images[i].file for i in (1, 2))
+    third.write_bytes(third.read_bytes() + b"\0")
+    with pytest.raises(CalibrationError, match=rf"{third.name} is not the one .* it changed"):
+        recipe.take(str(made), tmp_path, 16, NAMES)
+    second.unlink()
+    with pytest.raises(CalibrationError, match=f"{second.name} .* is missing"):
+        recipe.take(str(made), tmp_path, 16, NAMES)
+    assert len(recipe.take(str(made), tmp_path, 1, NAMES)) == 1
+    with pytest.raises(CalibrationError, match="other classes"):
+        recipe.take(str(made), tmp_path, 1, ("cat", "dog"))
+    outside = made.with_name("outside.toml")
+    outside.write_text(made.read_text().replace(found.images[0].file, f"../{found.images[0].file}"))
+    (tmp_path / "below").mkdir()
+    with pytest.raises(CalibrationError, match="is missing"):
+        recipe.take(str(outside), tmp_path / "below", 1, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("[", "is not a calibration recipe"),
+        ("version = 1", "KeyError: 'images'"),
+        ("version = 2", "newer"),
+        ('version = "1"', "TypeError"),
+    ],
+)
+def test_a_file_that_is_no_recipe(content: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(content)
+    with pytest.raises(CalibrationError, match=says):
+        recipe.read(tmp_path / "a.toml")
+
+
+def test_unknown_recipes_name_the_known() -> None:
+    for name in ("imagenet", "../coco", "nothing.toml"):
+        with pytest.raises(CalibrationError, match="one of coco"):
+            recipe.find(name)
+
+
+def test_a_copy_of_a_scored_image_does_not_calibrate(tmp_path: Path) -> None:
+    scored = sorted((DATA.parent / "bccd" / "images" / "val").iterdir())
+    shutil.copy(scored[3], tmp_path / "renamed.jpg")
+    images = calibration.choose(tmp_path, 8, 0, (320, 320), NAMES)
+    with pytest.raises(CalibrationError, match=r"renamed\.jpg is also in the split"):
+        calibration.check(images, frozenset(path.resolve() for path in scored))
+
+
+def test_the_shipped_recipe_of_coco(shared: Path, tmp_path: Path) -> None:
+    found = recipe.read(recipe.find("coco"))
+    images = recipe.take("coco", shared / "coco" / "train2017", 999, found.names)
+    assert len(images) == len(found.images) > 100
+    images = calibration.choose(f"coco={shared / 'coco' / 'train2017'}", 8, 0, (64, 64), found.names)
+    assert [image.shape for image in images] == [(64, 64, 3)] * 8
+
+
+def test_the_shipped_recipe_names_80_classes_and_no_image_twice() -> None:
+    found = recipe.read(recipe.find("coco"))
+    assert (found.dataset, found.split, len(found.names)) == ("coco", "train", 80)
+    assert len({image.sha256 for image in found.images}) == len({image.id for image in found.images})
+    assert all(image.file == f"{image.id:012}.jpg" for image in found.images)
+
+
+@pytest.mark.slow
+def test_compiling_with_a_recipe(made: Path, tmp_path: Path) -> None:
+    common = ("compile", DEMO, "--target", "onnx", "--precision", "int8", "--imgsz", 160)
+    result = call(*common, "--calibration", f"{made}={PICTURES}", "-o", tmp_path / "bundle")
+    assert result.exit_code == 0, result.output
+    described = read_bundle(tmp_path / "bundle").manifest.calibration
+    assert described is not None
+    assert (described["images"], described["source"]) == (16, "recipe bccd.toml")
+    result = call(*common, "--calibration", f"coco={PICTURES}", "-o", tmp_path / "other")
+    assert result.exit_code == 1
+    assert "other classes" in result.output
+    assert not (tmp_path / "other").exists()
+
+
+def test_selecting_from_what_does_not_decode(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    cv2.imwrite(str(tmp_path / "images" / "a.png"), np.zeros((32, 32, 3), np.uint8))
+    (tmp_path / "images" / "b.png").write_bytes(b"not a picture")
+    (tmp_path / "labels" / "a.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "data.yaml").write_text("train: images\nnames: [a]\n")
+    result = call("calibration", "select", "--data", tmp_path / "data.yaml", "-o", tmp_path / "r.toml")
+    assert result.exit_code == 1
+    assert "b.png" in result.output
+    assert not (tmp_path / "r.toml").exists()
