@@ -53,11 +53,14 @@ def compile(checkpoint: Path, json_file: str | None, output: Path, **options: An
     """
     signal.signal(signal.SIGTERM, _terminate)  # so that temporary folders go
     from edge_yolov9.compiler.pipeline import CompileOptions, compile_checkpoint
+    from edge_yolov9.report.delta import table
 
     options["input_size"] = options.pop("imgsz")
     bundle = compile_checkpoint(
         checkpoint, CompileOptions(**options), output, lambda line: click.echo(f"  {line}", err=True)
     )
+    if bundle.manifest.accuracy is not None:
+        click.echo(table(bundle.manifest.accuracy, bundle.manifest.precision), err=True)
     click.echo(f"{output}: {verdict(bundle.manifest)}", err=json_file == "-")
     if json_file is not None:
         write_json({"bundle": str(output), "manifest": asdict(bundle.manifest)}, json_file)
@@ -73,8 +76,10 @@ def verdict(manifest: Manifest) -> str:
         text += f", {boxes['found_again']} of {boxes['float']} boxes found again"
     if manifest.accuracy is None:
         return text + ", AP not measured (add --data)"
-    before, after = manifest.accuracy["float"]["AP"], manifest.accuracy["artifact"]["AP"]
-    return text + f", AP {before:.4f} -> {after:.4f} on {manifest.accuracy['data']}"
+    accuracy = manifest.accuracy
+    before, after = accuracy["float"]["AP"], accuracy["artifact"]["AP"]
+    lost = ", ".join(f"{name} loses {points:.1f} points" for name, points in accuracy["losing_classes"].items())
+    return text + f", AP {before:.4f} -> {after:.4f} on {accuracy['data']}" + (f": {lost}" if lost else "")
 
 
 def _terminate(number: int, _: FrameType | None) -> None:

@@ -14,6 +14,7 @@ from edge_yolov9.detector import Detector
 from edge_yolov9.errors import AccuracyError, InputError
 from edge_yolov9.model import RawHeads
 from edge_yolov9.report.accuracy import score
+from edge_yolov9.report.delta import losers
 
 
 def check(data: Path, names: tuple[str, ...], max_drop: float) -> None:
@@ -55,12 +56,13 @@ def measure(heads: RawHeads, draft: Bundle, data: Path, max_drop: float, runtime
             f"({100 * before.ap:.2f} -> {100 * after.ap:.2f}), more than the budget of {max_drop:g}; "
             "no bundle was written. Calibrate with more or better images, choose --precision fp16, or raise --max-drop"
         )
+    measured = {"float": before.as_dict(), "artifact": after.as_dict()}
     return {
         "data": data.name,
         "split": "val",
         "images": len(split.images),
-        "float": before.as_dict(),
-        "artifact": after.as_dict(),
+        **measured,
         "drop_points": drop,
         "max_drop": max_drop,
+        "losing_classes": losers(measured),
     }

@@ -51,6 +51,20 @@ def test_the_demo_checkpoint_on_bccd(tmp_path):
     assert f"AP      {data['AP']:.4f}" in result.stdout
 
 
+@pytest.mark.slow
+def test_compiling_with_data_shows_what_each_class_lost(few, tmp_path):
+    words = ("compile", DEMO, "--target", "onnx", "--precision", "fp32", "--data", few, "-o", tmp_path / "bundle")
+    result = CliRunner().invoke(main, [str(word) for word in words])
+    assert result.exit_code == 0, result.output
+    accuracy = json.loads((tmp_path / "bundle" / "manifest.json").read_text())["accuracy"]
+    assert accuracy["losing_classes"] == {}
+    lines = [line.split() for line in result.stderr.splitlines()]
+    for place, name in enumerate(("RBC", "WBC", "Platelets")):
+        ap = accuracy["float"]["classes"][place]["AP"]
+        assert ["AP", "of", name, f"{ap:.4f}", f"{ap:.4f}", "+0.00"] in lines
+    assert f"AP {accuracy['float']['AP']:.4f} -> {accuracy['artifact']['AP']:.4f} on data.yaml" in result.stdout
+
+
 def test_a_bundle_agrees_with_its_checkpoint(compiled, few):
     figures = []
     for model in (DEMO, compiled("openvino", "fp32")):
