@@ -38,7 +38,7 @@ class Folder:
         """
         try:
             path.mkdir(parents=True, exist_ok=True)
-            if any(path.iterdir()):
+            if any(not file.name.endswith(".partial") for file in path.iterdir()):
                 hint = "go on with --resume" if (path / STATE).exists() else "choose another --out"
                 raise InputError(f"--out {path} is not empty, nothing was overwritten; {hint}")
         except OSError as error:

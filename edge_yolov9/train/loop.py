@@ -127,10 +127,10 @@ class Trainer:
             if last or not stepped:
                 continue
             if self.group.any(interrupt.asked):
-                self._save()
+                self.save()
                 return False
             if self.group.tell(time.monotonic() - self._saved) > 60 * self.settings.save_minutes:
-                self._save()
+                self.save()
         images = self.order.size - first * self.settings.batch
         self._finish_epoch(epoch, images / (time.monotonic() - started), time.monotonic() - started)
         return not self.group.any(interrupt.asked) or self.position.epoch >= self.settings.epochs
@@ -173,7 +173,7 @@ class Trainer:
             self.folder.save_epoch(self._checkpoint(epoch, row), self.position.history, best)
             self.board.epoch(row)
             self.progress.epoch(row, self.position.best_ap)
-        self._save()
+        self.save()
 
     def _checkpoint(self, epoch: int, row: dict[str, float] | None = None) -> Checkpoint:
         """The moving average as a checkpoint."""
@@ -183,7 +183,8 @@ class Trainer:
         size = self.settings.imgsz, self.settings.imgsz
         return Checkpoint(self.engine.average.model, self.task.names, size, {"training": training, **self.facts})
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Make this the place where ``--resume`` goes on. Not inside an accumulation of gradients."""
         self._saved = time.monotonic()
         self.position = replace(self.position, scaler=self.engine.scaler_state())
         if self.group.leads:

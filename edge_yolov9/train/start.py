@@ -102,8 +102,10 @@ def _run(request: Request, settings: Settings, data: Path, group: Group) -> Resu
     )
     facts |= request.licences
     trainer = Trainer(model, task, settings, folder, group, facts=facts, resume=request.resume is not None)
-    if group.leads and request.resume is None:
-        pictures.training_batch(folder, TrainingSet(found.pictures, settings), dataset.names)
+    if request.resume is None:
+        trainer.save()  # killed from here on, the run can be resumed
+        if group.leads:
+            pictures.training_batch(folder, TrainingSet(found.pictures, settings), dataset.names)
     result = trainer.run()
     if result.finished:
         say(f"best AP {result.best_ap:.4f} in epoch {result.best_epoch}: {folder.path / BEST}")

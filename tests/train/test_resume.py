@@ -124,24 +124,40 @@ def test_ctrl_c_saves_and_the_rest_is_bit_identical(made: Path, whole: Path, tmp
     assert_same_run(whole, out)
 
 
+class Killed(BaseException):
+    """Stands for SIGKILL where a test picks the moment."""
+
+
 def test_a_kill_between_checkpoint_and_state_repeats_the_epoch(made: Path, whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-
-    class Killed(BaseException):
-        pass
 
     def killed(self: Trainer) -> None:
         if self.position.epoch == 2 and self.position.batch == 0:
             raise Killed
         save(self)
 
-    save = Trainer._save
+    save = Trainer.save
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "_save", killed)
+        patch.setattr(Trainer, "save", killed)
         with pytest.raises(Killed):
             start(Request(made, out, device="cpu", settings=TINY))
     assert len(rows(out)) == 2
     assert read_state(out / STATE)[1].epoch == 1
+    assert start(Request(resume=out, device="cpu")).finished
+    assert_same_run(whole, out)
+
+
+def test_a_kill_before_the_first_iteration_is_resumed_too(made: Path, whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+
+    def killed(self: Trainer) -> None:
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "run", killed)
+        with pytest.raises(Killed):
+            start(Request(made, out, device="cpu", settings=TINY))
+    assert {file.name for file in out.iterdir()} == {STATE, pictures.TRAINING}
     assert start(Request(resume=out, device="cpu")).finished
     assert_same_run(whole, out)
 
