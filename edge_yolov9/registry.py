@@ -124,13 +124,23 @@ def boards(name: str) -> dict[str, dict[str, Any]]:
     Raises:
         TargetError: this Python reads no TOML (3.10 without ``tomli``).
     """
+    package = Path(importlib.import_module("edge_yolov9.targets").__path__[0])
+    found: dict[str, dict[str, Any]] = read_toml(package / target(name).name / "target.toml")["boards"]
+    return found
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file's content.
+
+    Raises:
+        TargetError: this Python reads no TOML (3.10 without ``tomli``).
+        OSError, ValueError: it cannot be read, or is not TOML.
+    """
     toml = next((name for name in ("tomllib", "tomli") if _importable(name)), None)
     if toml is None:  # Python 3.10
-        raise TargetError('reading board profiles on Python 3.10 needs: pip install "edge-yolov9[compile]"')
-    package = Path(importlib.import_module("edge_yolov9.targets").__path__[0])
-    text = (package / target(name).name / "target.toml").read_text(encoding="utf-8")
-    found: dict[str, dict[str, Any]] = importlib.import_module(toml).loads(text)["boards"]
-    return found
+        raise TargetError(f'reading {path.name} on Python 3.10 needs: pip install "edge-yolov9[compile]"')
+    content: dict[str, Any] = importlib.import_module(toml).loads(path.read_text(encoding="utf-8"))
+    return content
 
 
 def _importable(name: str) -> bool:

@@ -48,7 +48,6 @@ def visualize(
     from edge_yolov9.sources import read_image
     from edge_yolov9.train.distributed import joined
     from edge_yolov9.train.settings import Settings
-    from edge_yolov9.train.state import atomic_write
     from edge_yolov9.train.visualize import figure6, figure7
     from edge_yolov9.variants import parse_name
 
@@ -64,12 +63,10 @@ def visualize(
         raise InputError(f"--out {out} cannot be used: {error.strerror or error}") from None
     with joined(device) as group:
         if figure != "7":
-            atomic_write(out / "figure-6.png", figure6(frame, model, imgsz, seed, group))
-            click.echo(f"{out / 'figure-6.png'}")
+            _write(out / "figure-6.png", figure6(frame, model, imgsz, seed, group))
         if found is not None:
             drawn = figure7(frame, found, names, settings, iterations, group, _tell)
-            atomic_write(out / "figure-7.png", drawn)
-            click.echo(f"{out / 'figure-7.png'}")
+            _write(out / "figure-7.png", drawn)
 
 
 def _training_images(data: Path) -> tuple[Survey, int]:
@@ -79,6 +76,17 @@ def _training_images(data: Path) -> tuple[Survey, int]:
 
     dataset = load_data(data)
     return survey(*splits(dataset)), len(dataset.names)
+
+
+def _write(path: Path, data: bytes) -> None:
+    from edge_yolov9.errors import InputError
+    from edge_yolov9.files import write_whole
+
+    try:
+        write_whole(path, data)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
+    click.echo(str(path))
 
 
 def _tell(text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,8 @@ def check(images: CalibrationSet, scored: frozenset[Path] = frozenset()) -> None
     """
     sizes = {path.stat().st_size for path in images.paths}
     contents = {sha256(path) for path in scored if path.stat().st_size in sizes}
-    for path in images.paths:
-        if path.resolve() in scored or (contents and sha256(path) in contents):
+    for path, digest in zip(images.paths, images.digests, strict=True):
+        if path.resolve() in scored or digest in contents:
             raise CalibrationError(
                 f"{path} is also in the split that AP is measured on; calibrate on the train split instead"
             )
@@ -67,7 +68,8 @@ def check(images: CalibrationSet, scored: frozenset[Path] = frozenset()) -> None
 
 def describe(images: CalibrationSet, source: str | Path, seed: int) -> dict[str, Any]:
     """What the manifest keeps: count, rule, seed, and one digest over the sha256 of every file."""
-    digest = hashlib.sha256("".join(sha256(path) for path in images.paths).encode()).hexdigest()
-    named = recipe.parse(source)
-    sample = {"source": Path(source).name, "rule": "random sample", "seed": seed}
-    return {"images": len(images), **(recipe.describe(named[0]) if named else sample), "digest": digest}
+    digest = hashlib.sha256("".join(images.digests).encode()).hexdigest()
+    chosen: Mapping[str, Any] = {"source": Path(source).name, "rule": "random sample", "seed": seed}
+    if named := recipe.parse(source):
+        chosen = recipe.describe(named[0])
+    return {"images": len(images), **chosen, "digest": digest}

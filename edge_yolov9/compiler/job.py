@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_yolov9.bundle import InputRule, TensorSpec
+from edge_yolov9.bundle import InputRule, TensorSpec, sha256
 from edge_yolov9.model import RawHeads
 
 OUTPUT_NAMES = ("box_p3", "class_p3", "box_p4", "class_p4", "box_p5", "class_p5")
@@ -29,6 +30,11 @@ class CalibrationSet:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @cached_property
+    def digests(self) -> tuple[str, ...]:
+        """sha256 of each file."""
+        return tuple(sha256(path) for path in self.paths)
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         """Letterboxed frames (height, width, 3) uint8 BGR."""

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.resources
 import json
 from collections.abc import Mapping
@@ -13,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_yolov9 import registry
 from edge_yolov9.bundle import sha256
 from edge_yolov9.errors import CalibrationError
+from edge_yolov9.files import write_whole
 
 VERSION = 1
 
@@ -79,10 +80,8 @@ def write(recipe: Recipe, path: Path) -> None:
         *(f"  {{ id = {i.id}, file = {quote(i.file)}, sha256 = {quote(i.sha256)} }}," for i in recipe.images),
         "]",
     ]
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, ("\n".join(lines) + "\n").encode())
     except OSError as error:
         raise CalibrationError(f"cannot write {path}: {error.strerror or error}") from None
 
@@ -94,7 +93,7 @@ def read(path: Path) -> Recipe:
         CalibrationError: unreadable, malformed, or of a newer version.
     """
     try:
-        data = _toml().loads(path.read_text(encoding="utf-8"))
+        data = registry.read_toml(path)
         if data["version"] > VERSION:
             raise CalibrationError(f"{path} was written by a newer edge-yolov9; update it")
         images = tuple(RecipeImage(int(i["id"]), str(i["file"]), str(i["sha256"])) for i in data["images"])
@@ -106,13 +105,6 @@ def read(path: Path) -> Recipe:
     if not images:
         raise CalibrationError(f"{path} names no image")
     return recipe
-
-
-def _toml() -> Any:
-    try:
-        return importlib.import_module("tomllib")
-    except ModuleNotFoundError:  # Python 3.10
-        return importlib.import_module("tomli")
 
 
 def take(name: str, folder: Path, count: int, names: tuple[str, ...]) -> tuple[Path, ...]:

@@ -174,7 +174,7 @@ class YOLOv9(nn.Module):
         """``auxiliary`` is a key of ``AUXILIARY``; ``options`` are those that made ``variant``, noted only."""
         super().__init__()
         self.variant = variant
-        self.options = options
+        self._options = options
         self.num_classes = num_classes
         self.backbone: Backbone | DualBackbone = (
             DualBackbone(variant.backbone) if variant.dual_backbone else Backbone(variant.backbone)
@@ -189,6 +189,11 @@ class YOLOv9(nn.Module):
     def name(self) -> str:
         """``yolov9-t`` with the auxiliary branch, ``gelan-t`` without."""
         return f"{'gelan' if self.auxiliary is None else 'yolov9'}-{self.variant.size}"
+
+    @property
+    def options(self) -> GraphOptions:
+        """How the graph differs from the published one; without a branch there is none of another kind."""
+        return self._options if self.auxiliary is not None else replace(self._options, auxiliary="published")
 
     def features(self, images: Tensor) -> tuple[Levels, Levels]:
         """Five levels for the neck, and five for the auxiliary branch (the first backbone's)."""
@@ -241,5 +246,5 @@ def build(name: str, num_classes: int = 80, options: GraphOptions = PUBLISHED) -
     variant, with_auxiliary = parse_name(name)
     kind: str | None = variant.auxiliary if options.auxiliary == "published" else options.auxiliary
     if not with_auxiliary or kind == "none":
-        options, kind = replace(options, auxiliary="published"), None  # there is no branch to be of another kind
+        kind = None
     return YOLOv9(options.apply(variant), num_classes, kind, options)

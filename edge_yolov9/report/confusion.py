@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from edge_yolov9.data import Split
 from edge_yolov9.detections import Detections
+from edge_yolov9.geometry import iou_matrix
 
 
 def confusion(found: Mapping[int, Detections], split: Split, iou: float = 0.5) -> NDArray[np.int64]:
@@ -42,15 +43,10 @@ def confusion(found: Mapping[int, Detections], split: Split, iou: float = 0.5) -
 
 def match(first: NDArray[np.float32], second: NDArray[np.float32], iou: float) -> list[tuple[int, int]]:
     """Pairs of rows of (N, 4) and (M, 4) xyxy boxes, best overlap first, every row at most once."""
-    corner = np.maximum(first[:, None, :2], second[None, :, :2]), np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = (corner[1] - corner[0]).clip(0).prod(2)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(1) for boxes in (first, second)]
-    overlap = shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9)
+    overlap = iou_matrix(first, second)
     pairs: list[tuple[int, int]] = []
-    for place in np.argsort(-overlap, axis=None, kind="stable"):
-        row, column = divmod(int(place), len(second))
-        if overlap[row, column] < iou:
-            break
-        if all(row != used and column != taken for used, taken in pairs):
-            pairs.append((row, column))
+    while overlap.size and overlap.max() >= iou:
+        row, column = divmod(int(overlap.argmax()), len(second))
+        pairs.append((row, column))
+        overlap[row] = overlap[:, column] = -1
     return pairs

@@ -105,20 +105,18 @@ def copy_paste(sample: Sample, outlines: Sequence[Outline], share: float, rng: n
         rng: asked only for objects with an outline.
     """
     image, boxes = sample
-    width = image.shape[1]
+    mirrored, copies = flip(sample)
     mask = np.zeros(image.shape[:2], np.uint8)
     for index, outline in enumerate(outlines):
         if not outline or rng.random() >= share:
             continue
-        copy = boxes[index, [0, 3, 2, 1, 4]] * np.array([1, -1, 1, -1, 1], np.float32)
-        copy += np.array([0, width, 0, width, 0], np.float32)
-        if _hidden(boxes, copy).max() < MAX_HIDDEN:
-            mirrored = [np.rint((width, 0) + part * (-1, 1)).astype(np.int32) for part in outline]
-            cv2.drawContours(mask, mirrored, -1, 1, cv2.FILLED)
-            boxes = np.concatenate((boxes, copy[None]))
+        if _hidden(boxes, copies[index]).max() < MAX_HIDDEN:
+            parts = [np.rint((image.shape[1], 0) + part * (-1, 1)).astype(np.int32) for part in outline]
+            cv2.drawContours(mask, parts, -1, 1, cv2.FILLED)
+            boxes = np.concatenate((boxes, copies[index : index + 1]))
     if len(boxes) == len(sample[1]):
         return sample
-    return np.where(mask[..., None] > 0, cv2.flip(image, 1), image), boxes
+    return np.where(mask[..., None] > 0, mirrored, image), boxes
 
 
 def _hidden(boxes: Boxes, cover: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -88,9 +88,11 @@ class TrainingSet(Dataset[Sample]):
 
     def _pasted(self, index: int, rng: np.random.Generator) -> Sample:
         """One image with more objects than it came with, where their outlines are known."""
-        sample = self.load(index)
+        sample, fractions = self.load(index), self.pictures[index].outlines
+        if not fractions:
+            return sample
         size = np.array(sample[0].shape[1::-1], np.float32)
-        outlines = [tuple(part * size for part in outline) for outline in self.pictures[index].outlines]
+        outlines = [tuple(part * size for part in outline) for outline in fractions]
         return copy_paste(sample, outlines, self.settings.copy_paste, rng)
 
     def load(self, index: int) -> Sample:

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_yolov9.checkpoint import load
-from edge_yolov9.data import ImageRecord, Split
+from edge_yolov9.data import Split
 from edge_yolov9.decode import DecodeOptions
 from edge_yolov9.detections import Detections
 from edge_yolov9.draw import annotate
@@ -21,7 +22,8 @@ from edge_yolov9.train.folder import BEST, Folder
 from edge_yolov9.train.state import atomic_write
 from edge_yolov9.train.validation import predict, validate
 
-DEPLOYED = DecodeOptions(confidence=0.25, iou=0.45, max_detections=300, multi_label=False)
+DEPLOYED = DecodeOptions()
+"""Thresholds that a Detector starts with."""
 TRAINING, VALIDATION = "training-batch.jpg", "validation.jpg"
 RESULTS, CURVES, CONFUSION = "results.png", "precision-recall.png", "confusion-matrix.png"
 TILE = 416
@@ -33,7 +35,7 @@ def training_batch(folder: Folder, data: TrainingSet, names: tuple[str, ...], co
     tiles = []
     for index in range(min(count, len(data))):
         image, boxes = data[0, index]
-        truth = Detections(boxes[:, 1:], np.ones(len(boxes), np.float32), boxes[:, 0].astype(np.int64), names)
+        truth = _truth(boxes[:, 1:], boxes[:, 0].astype(np.int64), names)
         tiles.append(annotate(np.ascontiguousarray(image[:, :, ::-1]), truth))
     _save(folder, TRAINING, sheet(tiles, 3))
 
@@ -58,13 +60,13 @@ def outcome(folder: Folder, history: Sequence[Mapping[str, float]], val: Split, 
 def _validation(folder: Folder, found: Mapping[int, Detections], used: Split, count: int = 4) -> None:
     """Upper row the truth, lower row what was found, in pictures spread over the split."""
     chosen = used.images[:: max(1, len(used.images) // count)][:count]
-    tiles = [annotate(read_image(r.path), _truth(r, used.names)) for r in chosen]
+    tiles = [annotate(read_image(r.path), _truth(r.xyxy, r.class_id, used.names)) for r in chosen]
     tiles += [annotate(read_image(r.path), found[r.image_id]) for r in chosen]
     _save(folder, VALIDATION, sheet(tiles, len(chosen)))
 
 
-def _truth(record: ImageRecord, names: tuple[str, ...]) -> Detections:
-    return Detections(record.xyxy, np.ones(len(record.xyxy), np.float32), record.class_id, names)
+def _truth(xyxy: NDArray[np.float32], class_id: NDArray[np.int64], names: tuple[str, ...]) -> Detections:
+    return Detections(xyxy, np.ones(len(xyxy), np.float32), class_id, names)
 
 
 def sheet(tiles: Sequence[Image], columns: int) -> Image:

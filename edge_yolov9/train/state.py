@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,6 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from edge_yolov9.errors import TrainingError
+from edge_yolov9.files import write_whole
 
 VERSION = 1
 STATE = "state.safetensors"
@@ -41,26 +40,14 @@ class Position:
 
 
 def atomic_write(path: Path, data: bytes) -> None:
-    """Fill a hidden file beside ``path``, force it to the disk, rename it: never half a file.
+    """Write a file of the run, whole or not at all.
 
     Raises:
         TrainingError: the disk is full or not writable; what stood at ``path`` still does.
     """
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_whole(path, data)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise TrainingError(
             f"cannot write {path}: {error.strerror or error}; the last good files are kept: "
             "make room, then go on with --resume"

@@ -6,15 +6,13 @@ import numpy as np
 import torch
 
 from edge_yolov9.data import Split
-from edge_yolov9.decode import DecodeOptions, Decoder
+from edge_yolov9.decode import EVALUATION, DecodeOptions, Decoder
 from edge_yolov9.detections import Detections
 from edge_yolov9.errors import SourceError
 from edge_yolov9.geometry import letterbox
 from edge_yolov9.model import RawHeads, YOLOv9
 from edge_yolov9.report.accuracy import Accuracy, evaluate
 from edge_yolov9.sources import read_image
-
-OPTIONS = DecodeOptions(confidence=0.001, iou=0.7, max_detections=300, multi_label=True)
 
 
 def validate(model: YOLOv9, split: Split, imgsz: int) -> Accuracy:
@@ -29,7 +27,7 @@ def validate(model: YOLOv9, split: Split, imgsz: int) -> Accuracy:
 
 @torch.inference_mode()
 def predict(
-    model: YOLOv9, split: Split, imgsz: int, options: DecodeOptions = OPTIONS, batch: int = 16
+    model: YOLOv9, split: Split, imgsz: int, options: DecodeOptions = EVALUATION, batch: int = 16
 ) -> tuple[dict[int, Detections], Split]:
     """Detections by ``image_id`` in pixels of each image, and the split without the images that do not decode."""
     heads, decode = RawHeads(model).eval(), Decoder((imgsz, imgsz))

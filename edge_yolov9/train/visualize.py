@@ -82,11 +82,11 @@ def kept(feature: Tensor, image: Tensor) -> float:
 
 
 def warm_up(
-    name: str, names: int, found: Survey, settings: Settings, group: Group, iterations: int, tell: Tell
+    name: str, num_classes: int, found: Survey, settings: Settings, group: Group, iterations: int, tell: Tell
 ) -> YOLOv9:
     """A model after the first iterations of training."""
     torch.manual_seed(settings.seed)
-    engine = Engine(build(name, names), replace(settings, model=name), group)
+    engine = Engine(build(name, num_classes), replace(settings, model=name), group)
     data = TrainingSet(found.pictures, settings)
     order = Order(len(data), settings)
     schedule, loader = Schedule(settings, order.batches), Loader(data, order, 0, pin=False)
@@ -122,14 +122,14 @@ def figure6(frame: Image, model: str, imgsz: int, seed: int, group: Group) -> by
 
 
 def figure7(
-    frame: Image, found: Survey, names: int, settings: Settings, iterations: int, group: Group, tell: Tell
+    frame: Image, found: Survey, num_classes: int, settings: Settings, iterations: int, group: Group, tell: Tell
 ) -> bytes:
     """A PNG: the neck's levels of GELAN and of GELAN + PGI, from the same random weights, after the same batches."""
     image = network_input(frame, settings.imgsz).to(group.device)
     size = parse_name(settings.model)[0].size
     rows = []
     for name in (f"gelan-{size}", f"yolov9-{size}"):
-        maps = neck_maps(warm_up(name, names, found, settings, group, iterations, tell), image)
+        maps = neck_maps(warm_up(name, num_classes, found, settings, group, iterations, tell), image)
         rows.append([("input", _picture(image)), *((f"P{i}", _heat(level)) for i, level in enumerate(maps, 3))])
     labels = ["GELAN", "GELAN + PGI"]
     return _grid(labels, rows, f"neck of {size.upper()} after {iterations} iterations of warm-up")
