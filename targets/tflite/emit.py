@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy as np
 from edge_yolov9.bundle import InputRule, TensorSpec
 from edge_yolov9.compiler.job import INPUT_NAME, OUTPUT_NAMES, CalibrationSet, EmitJob, Emitted
 from edge_yolov9.errors import CompileError, EdgeYoloError
+from edge_yolov9.model import RawHeads
 
 from .session import cores
 
@@ -37,10 +38,11 @@ def emit(job: EmitJob) -> Emitted:
     """
     from . import lower, quantize
 
+    for_npu = _npu_compiler(job.board)
     log, floating, artifact = job.scratch / "tflite.log", job.scratch / "float.tflite", job.folder / MODEL
     extra: dict[str, Any] = {}
     with job.stage("convert to TFLite"), _vendor("the conversion to TFLite", log):
-        lower.convert(job.heads, job.input_size, floating)
+        lower.convert(_heads(job), job.input_size, floating)
     if job.precision == "fp32":
         artifact.write_bytes(floating.read_bytes())
     elif job.precision == "fp16":
@@ -51,11 +53,33 @@ def emit(job: EmitJob) -> Emitted:
         _int8(job, job.calibration, floating, artifact, log)
     with _vendor("loading the emitted model", log):
         inputs, outputs = _signature(artifact)
+    if for_npu is not None:
+        with job.stage("compile for the NPU"), _vendor("the compilation for the NPU", log):
+            extra["npu"] = for_npu(artifact, job.board["npu"], job.scratch)
     images = _spec(INPUT_NAME, inputs)
     height, width = job.input_size
     rule = InputRule(images, height, width, color="BGR", scaling=1.0)
     tools = {name: version(name) for name in TOOLS}
     return Emitted(MODEL, rule, tuple(_spec(name, outputs) for name in OUTPUT_NAMES), tools, extra)
+
+
+def _heads(job: EmitJob) -> RawHeads:
+    """The model, without grouped convolutions for boards whose compiler does not read them."""
+    from . import lower
+
+    return job.heads if job.board.get("grouped_convolutions", True) else lower.ungrouped(job.heads)
+
+
+def _npu_compiler(board: dict[str, Any]) -> Callable[[Path, dict[str, Any], Path], dict[str, Any]] | None:
+    """What follows the emitted model on boards with an NPU; raises CompileError where it is not installed."""
+    from . import edgetpu, vela
+
+    if "npu" not in board:
+        return None
+    if board["npu"]["compiler"] == "vela":
+        vela.check_installed()
+        return vela.prepare
+    return edgetpu.prepare
 
 
 def _int8(job: EmitJob, images: CalibrationSet | None, floating: Path, artifact: Path, log: Path) -> None:

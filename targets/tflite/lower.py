@@ -100,6 +100,19 @@ def lower(heads: RawHeads, input_size: tuple[int, int]) -> nn.Module:
     return _Border(copied).eval()
 
 
+def ungrouped(heads: RawHeads) -> RawHeads:
+    """A new module that computes the same, its grouped convolutions dense with zeros off the diagonal.
+
+    TFLite gives convolutions with groups a version that old compilers refuse. Depthwise ones are another operator.
+    """
+    copied = copy.deepcopy(heads).eval()
+    for parent in list(copied.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Conv2d) and 1 < child.groups < child.in_channels:
+                setattr(parent, name, _dense(child))
+    return copied
+
+
 def convert(heads: RawHeads, input_size: tuple[int, int], path: Path) -> None:
     """Write the lowered float32 model; its signature names ``images`` and OUTPUT_NAMES."""
     import litert_torch
@@ -149,3 +162,19 @@ def _widened(conv: nn.Conv2d) -> nn.Conv2d:
     wide.weight = nn.Parameter(F.pad(conv.weight.detach(), (0, 1, 0, 1)))
     wide.bias = conv.bias
     return wide
+
+
+def _dense(conv: nn.Conv2d) -> nn.Conv2d:
+    """The same convolution without groups."""
+    dense = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation)  # type: ignore[arg-type]
+    weight = torch.zeros_like(dense.weight)
+    for rows, columns, part in zip(
+        weight.chunk(conv.groups),
+        range(0, conv.in_channels, conv.weight.shape[1]),
+        conv.weight.detach().chunk(conv.groups),
+        strict=True,
+    ):
+        rows[:, columns : columns + part.shape[1]] = part
+    dense.weight = nn.Parameter(weight)
+    dense.bias = conv.bias
+    return dense
