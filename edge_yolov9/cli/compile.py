@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -62,6 +63,8 @@ def compile(checkpoint: Path, json_file: str | None, output: Path, **options: An
     if bundle.manifest.accuracy is not None:
         click.echo(table(bundle.manifest.accuracy, bundle.manifest.precision), err=True)
     click.echo(f"{output}: {verdict(bundle.manifest)}", err=json_file == "-")
+    if "npu" in bundle.manifest.extra:
+        click.echo(f"  {npu_line(bundle.manifest.extra['npu'])}", err=json_file == "-")
     if json_file is not None:
         write_json({"bundle": str(output), "manifest": asdict(bundle.manifest)}, json_file)
 
@@ -80,6 +83,20 @@ def verdict(manifest: Manifest) -> str:
     before, after = accuracy["float"]["AP"], accuracy["artifact"]["AP"]
     lost = ", ".join(f"{name} loses {points:.1f} points" for name, points in accuracy["losing_classes"].items())
     return text + f", AP {before:.4f} -> {after:.4f} on {accuracy['data']}" + (f": {lost}" if lost else "")
+
+
+def npu_line(npu: Mapping[str, Any]) -> str:
+    """One line: what an NPU's compiler said, or what is left to do."""
+    (place, good), (_, bad) = npu["operators"].items()
+    text = f"{good} of {good + bad} operators {'on the NPU' if place == 'npu' else 'on the published list'}"
+    others = npu.get("on_cpu") or npu.get("unlisted")
+    if others:
+        text += f" (the CPU runs {', '.join(f'{times} {name}' for name, times in others.items())})"
+    if "command" in npu:
+        return f"untested, not compiled for its NPU: run {npu['command']}; {text}"
+    memory = ", ".join(f"{size / 1024:.1f} MiB {name}" for name, size in npu["memory_kib"].items() if size)
+    text += f", {npu['estimated_ms']:.1f} ms at {npu['clock_mhz']} MHz and {memory} by vela's estimate"
+    return f"{npu['accelerator']}, {npu['compiler']}: {text}"
 
 
 def _terminate(number: int, _: FrameType | None) -> None:

@@ -119,6 +119,8 @@ def show(found: Mapping[str, Any]) -> None:
     _line("input", f"{tensor['dtype']} {tensor['layout']} {found['input']['color']}, {_shape(tensor['shape'])}")
     for name, count in found["sizes"].items():
         _line("model" if name == found["model"] else "", f"{name}, {count / 1e6:.2f} MB")
+    if "npu" in found["extra"]:
+        _tree("npu", found["extra"]["npu"])
     for key in ("accuracy", "parity", "calibration", "tools", "licence", "source"):
         _tree(key, found[key] or "not given")
 

@@ -54,6 +54,7 @@ def prepare(model: Path, profile: Mapping[str, Any], scratch: Path) -> dict[str,
     return {
         "compiler": profile["compiler"],
         "command": profile["command"],
-        "operators": {"listed": found.total() - sum(unlisted.values()), "unlisted": unlisted},
+        "operators": {"listed": found.total() - sum(unlisted.values()), "unlisted": sum(unlisted.values())},
+        **({"unlisted": unlisted} if unlisted else {}),
         "measured": "nothing: operators are held against the published list, the Edge TPU compiler did not run",
     }

@@ -54,7 +54,7 @@ def emit(job: EmitJob) -> Emitted:
     with _vendor("loading the emitted model", log):
         inputs, outputs = _signature(artifact)
     if for_npu is not None:
-        with job.stage("compile for the NPU"), _vendor("the compilation for the NPU", log):
+        with job.stage("prepare for the NPU"), _vendor("the preparation for the NPU", log):
             extra["npu"] = for_npu(artifact, job.board["npu"], job.scratch)
     images = _spec(INPUT_NAME, inputs)
     height, width = job.input_size

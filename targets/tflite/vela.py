@@ -65,14 +65,14 @@ def prepare(model: Path, profile: Mapping[str, Any], scratch: Path) -> dict[str,
         raise CompileError(
             f"vela {version(DISTRIBUTION)} wrote something unexpected ({reason}); no bundle was written"
         ) from error
-    if not placed["npu"]:
+    if not placed["operators"]["npu"]:
         raise CompileError("vela places no operator on the NPU; it wants an int8 model; no bundle was written")
     shutil.copyfile(compiled, model.with_name(compiled.name))
     return {
         "compiler": f"vela {version(DISTRIBUTION)}",
         "model": compiled.name,
         **{key: profile[key] for key in ("accelerator", "system_config", "memory_mode")},
-        "operators": placed,
+        **placed,
         **estimates,
         "measured": "nothing on the NPU: time and memory are estimates of vela's model of it",
     }
@@ -105,14 +105,15 @@ def _reason(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def _placed(model: Path, compiled: Path) -> dict[str, Any]:
-    """Operators of ``model`` that run on the NPU, on the CPU, and the names of the latter."""
+    """How many operators of ``model`` run on the NPU and on the CPU, and which the latter are."""
     left = operators.count(compiled)
     on_cpu: dict[str, int] = {}
     for operator, times in sorted(left.items(), key=lambda item: item[0].name):
         if operator.name != CUSTOM_OPERATOR:
             on_cpu[operator.name] = on_cpu.get(operator.name, 0) + times
     cpu = sum(on_cpu.values())
-    return {"npu": operators.count(model).total() - cpu, "cpu": cpu, "on_cpu": on_cpu}
+    placed = {"operators": {"npu": operators.count(model).total() - cpu, "cpu": cpu}}
+    return {**placed, "on_cpu": on_cpu} if on_cpu else placed
 
 
 def _estimates(summary: Mapping[str, str]) -> dict[str, Any]:
