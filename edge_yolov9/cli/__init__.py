@@ -61,7 +61,7 @@ def _missing(error: ModuleNotFoundError) -> str:
     for extra, packages in (
         ("val", ("pycocotools", "yaml")),
         ("train", ("torch", "safetensors", "matplotlib", "tensorboard")),
-        ("compile", ("onnx", "onnxsim", "nncf", "litert_torch", "ai_edge_quantizer", "onnxruntime", "tomli")),
+        ("compile", ("onnx", "onnxsim", "litert_torch", "ai_edge_quantizer", "onnxruntime", "tomli")),
         ("compile", ("openvino", "ai_edge_litert")),
     ):
         if package in packages:

@@ -7,13 +7,17 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_yolov9.bundle import InputRule, TensorSpec, sha256
+from edge_yolov9.errors import CompileError
 from edge_yolov9.model import RawHeads
+
+if TYPE_CHECKING:
+    from edge_yolov9.compiler.quantization import Plan
 
 OUTPUT_NAMES = ("box_p3", "class_p3", "box_p4", "class_p4", "box_p5", "class_p5")
 """Names and order of the raw tensors in every artifact."""
@@ -67,6 +71,19 @@ class EmitJob:
     """For files that must not end up in the bundle."""
     stage: Callable[[str], AbstractContextManager[None]]
     """``with job.stage("quantize"):`` prints the stage and its time."""
+    plan: Plan | None = None
+    """Given exactly when the precision is int8: made once, for every target the same way."""
+
+    @property
+    def int8(self) -> Plan:
+        """The plan.
+
+        Raises:
+            CompileError: there is none.
+        """
+        if self.plan is None:
+            raise CompileError("INT8 needs calibration images; give --calibration DATA or FOLDER, or use fp16")
+        return self.plan
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from onnx import load as load_onnx
 
 from edge_yolov9 import bundle as bundles
 from edge_yolov9 import registry
@@ -24,6 +25,7 @@ from edge_yolov9.compiler.export import export_onnx
 from edge_yolov9.compiler.fold import fold
 from edge_yolov9.compiler.job import CalibrationSet, EmitJob, Emitted
 from edge_yolov9.compiler.prune import prune
+from edge_yolov9.compiler.quantization import Scheme, make
 from edge_yolov9.compiler.reference import checked_input_size
 from edge_yolov9.errors import CalibrationError, TargetError
 from edge_yolov9.model import RawHeads
@@ -74,8 +76,9 @@ def compile_checkpoint(path: Path, options: CompileOptions, destination: Path, r
     size = checked_input_size(options.input_size or checkpoint.input_size)
     images = _calibration(options, precision, size, checkpoint.names)
     with tempfile.TemporaryDirectory() as scratch, bundles.writing(destination) as folder:
-        job = _prepare(checkpoint, size, precision, images, board, folder, Path(scratch), stage)
-        emitted: Emitted = registry.module(options.target, "emit").emit(job)
+        emitter = registry.module(options.target, "emit")
+        job = _prepare(checkpoint, size, precision, images, board, folder, Path(scratch), stage, emitter.SCHEME)
+        emitted: Emitted = emitter.emit(job)
         manifest = _manifest(path, checkpoint, options, board_name, job, emitted)
         manifest = _vouch(Bundle(folder, manifest), job, options, stage)
         report(f"{'total':<24}{sum(timings.values()):7.1f} s")
@@ -120,12 +123,17 @@ def _prepare(
     folder: Path,
     scratch: Path,
     stage: Stage,
+    scheme: Scheme,
 ) -> EmitJob:
     with stage("prune and fold"):
         heads = RawHeads(fold(prune(checkpoint.model))).eval()
     with stage("export ONNX"):
         onnx = export_onnx(heads, size, scratch / "float.onnx")
-    return EmitJob(heads, onnx, size, precision, images, board, folder, scratch, stage)
+    plan = None
+    if images is not None:
+        with stage(f"plan INT8 on {len(images)} images"):
+            plan = make(load_onnx(onnx), images, scheme)
+    return EmitJob(heads, onnx, size, precision, images, board, folder, scratch, stage, plan)
 
 
 def _manifest(
@@ -149,7 +157,7 @@ def _manifest(
         calibration=described,
         source={"file": path.name, "sha256": bundles.sha256(path), "variant": checkpoint.variant, "facts": facts},
         licence={part: str(facts.get(f"{part}_licence", "not stated")) for part in ("weights", "data")},
-        extra=emitted.extra,
+        extra={**emitted.extra, **({"plan": job.plan.describe()} if job.plan else {})},
     )
 
 

@@ -1,4 +1,4 @@
-"""ONNX -> OpenVINO IR with a uint8 BGR input, quantized by NNCF for int8.
+"""ONNX -> OpenVINO IR with a uint8 BGR input.
 
 The float graph is quantized first and gets its uint8 input afterwards, so that the input's scaling merges with the
 first quantization.
@@ -9,18 +9,21 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import io
-import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edge_yolov9.bundle import InputRule, TensorSpec
-from edge_yolov9.compiler.job import INPUT_NAME, OUTPUT_NAMES, CalibrationSet, EmitJob, Emitted
+from edge_yolov9.compiler.job import INPUT_NAME, OUTPUT_NAMES, EmitJob, Emitted
+from edge_yolov9.compiler.quantization import Scheme
 from edge_yolov9.errors import CompileError
 
 MODEL = "model.xml"
+
+SCHEME = Scheme(weight_levels=63)
+"""Any zero point; activations float between a convolution and the next pair. Weights use 7 of their 8 bits: CPUs
+without VNNI add two 8-bit products in 16 bits, which full weights saturate (BCCD AP on an AVX2 CPU, float .607: .609
+with 7 bits, .603 with 8)."""
 
 
 def emit(job: EmitJob) -> Emitted:
@@ -33,10 +36,7 @@ def emit(job: EmitJob) -> Emitted:
 
     try:
         with job.stage("convert to OpenVINO"), _quiet():
-            model = ov.convert_model(job.onnx)
-        if job.calibration is not None:
-            with job.stage("quantize"), _quiet():
-                model = _quantized(model, job.calibration)
+            model = ov.convert_model(_source(job))
         with job.stage("write OpenVINO IR"), _quiet():
             model = _with_uint8_input(model)
             ov.save_model(model, job.folder / MODEL, compress_to_fp16=job.precision == "fp16")
@@ -45,28 +45,14 @@ def emit(job: EmitJob) -> Emitted:
     return _emitted(job, model)
 
 
-def _quantized(model: Any, images: CalibrationSet) -> Any:
-    """Symmetric weights per channel, asymmetric activations; the six raw heads stay float.
+def _source(job: EmitJob) -> Path:
+    """The float graph, or the plan's explicit pairs, which OpenVINO turns into its own FakeQuantize."""
+    if job.precision != "int8":
+        return job.onnx
+    import onnx
 
-    Weights use 7 of their 8 bits: CPUs without VNNI add two 8-bit products in 16 bits, which full weights saturate
-    (BCCD AP on an AVX2 CPU, float .607: .609 with 7 bits, .603 with 8).
-    """
-    import nncf
-
-    nncf.set_log_level(logging.ERROR)
-    quantized = nncf.quantize(
-        model,
-        nncf.Dataset(images, _network_input),
-        preset=nncf.QuantizationPreset.MIXED,
-        subset_size=len(images),
-        advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
-    )
-    return quantized
-
-
-def _network_input(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(H, W, 3) uint8 BGR -> (1, 3, H, W) float32 RGB in [0, 1]."""
-    return np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1)[None], np.float32) / np.float32(255)
+    onnx.save(job.int8.insert(), job.scratch / "openvino.onnx")
+    return job.scratch / "openvino.onnx"
 
 
 def _with_uint8_input(model: Any) -> Any:
@@ -87,7 +73,7 @@ def _emitted(job: EmitJob, model: Any) -> Emitted:
     height, width = job.input_size
     tensor = TensorSpec(INPUT_NAME, (1, height, width, 3), "uint8", "NHWC")
     outputs = tuple(TensorSpec(name, tuple(model.output(name).shape), "float32", "NCHW") for name in OUTPUT_NAMES)
-    tools = ("openvino", "onnx", "onnxsim", *(("nncf",) if job.calibration is not None else ()))
+    tools = ("openvino", "onnx", "onnxsim")
     return Emitted(
         MODEL,
         InputRule(tensor, height, width, color="BGR", scaling=1.0),

@@ -17,15 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_yolov9.bundle import InputRule, TensorSpec
-from edge_yolov9.compiler.job import INPUT_NAME, OUTPUT_NAMES, CalibrationSet, EmitJob, Emitted
+from edge_yolov9.compiler.job import INPUT_NAME, OUTPUT_NAMES, EmitJob, Emitted
+from edge_yolov9.compiler.quantization import Scheme
 from edge_yolov9.errors import CompileError, EdgeYoloError
 from edge_yolov9.model import RawHeads
 
-from .session import cores
-
 MODEL = "model.tflite"
+
+SCHEME = Scheme(everywhere=True, outputs=True)
+"""Full integer: every tensor int8 with any zero point, the raw maps too."""
+
 TOOLS = ("litert-torch", "litert-converter", "ai-edge-quantizer", "ai-edge-litert")
 
 
@@ -49,8 +53,7 @@ def emit(job: EmitJob) -> Emitted:
         with job.stage("cast to float16"), _vendor("the cast to float16", log):
             artifact.write_bytes(quantize.to_fp16(floating))
     else:
-        extra["ranges"] = quantize.RANGE_RULE
-        _int8(job, job.calibration, floating, artifact, log)
+        _int8(job, floating, artifact, log)
     with _vendor("loading the emitted model", log):
         inputs, outputs = _signature(artifact)
     if for_npu is not None:
@@ -65,9 +68,10 @@ def emit(job: EmitJob) -> Emitted:
 
 def _heads(job: EmitJob) -> RawHeads:
     """The model, without grouped convolutions for boards whose compiler does not read them."""
+    heads = job.heads if job.plan is None else job.plan.prepared(job.heads)
     from . import lower
 
-    return job.heads if job.board.get("grouped_convolutions", True) else lower.ungrouped(job.heads)
+    return heads if job.board.get("grouped_convolutions", True) else lower.ungrouped(heads)
 
 
 def _npu_compiler(board: dict[str, Any]) -> Callable[[Path, dict[str, Any], Path], dict[str, Any]] | None:
@@ -82,16 +86,19 @@ def _npu_compiler(board: dict[str, Any]) -> Callable[[Path, dict[str, Any], Path
     return edgetpu.prepare
 
 
-def _int8(job: EmitJob, images: CalibrationSet | None, floating: Path, artifact: Path, log: Path) -> None:
+def _int8(job: EmitJob, floating: Path, artifact: Path, log: Path) -> None:
     from . import quantize
 
-    if not images:
-        raise CompileError("INT8 needs calibration images, got none; give some with --calibration")
-    with job.stage("calibrate"), _vendor("the calibration", log):
-        ranges = quantize.activation_ranges(floating, images, cores())
     with job.stage("quantize"), _vendor("the quantization", log):
         pixels = _signature(floating)[0][INPUT_NAME]["name"]
-        artifact.write_bytes(quantize.to_int8(floating, ranges, pixels))
+        artifact.write_bytes(quantize.to_int8(floating, job.int8, _frame(job), pixels))
+
+
+def _frame(job: EmitJob) -> NDArray[np.uint8]:
+    """The first calibration image, letterboxed (H, W, 3) uint8 BGR."""
+    if job.calibration is None:
+        raise CompileError("INT8 needs calibration images, got none; give some with --calibration")
+    return next(iter(job.calibration))
 
 
 def _signature(model: Path) -> tuple[dict[str, Any], dict[str, Any]]:

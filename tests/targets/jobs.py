@@ -9,11 +9,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from edge_yolov9 import bundle as bundles
@@ -23,6 +25,7 @@ from edge_yolov9.compiler.export import export_onnx
 from edge_yolov9.compiler.fold import fold
 from edge_yolov9.compiler.job import CalibrationSet, EmitJob
 from edge_yolov9.compiler.prune import prune
+from edge_yolov9.compiler.quantization import Plan, make
 from edge_yolov9.geometry import letterbox
 from edge_yolov9.model import RawHeads, YOLOv9
 from edge_yolov9.sources import read_image
@@ -85,9 +88,24 @@ def make_job(
     profiles = registry.boards(target) if target else {"": {}}
     calibration = CalibrationSet(image_paths("train")[:images], (size, size)) if precision == "int8" else None
     profile = profiles[board or next(iter(profiles))]
+    plan = _plan(model or demo_model(), calibration, target) if calibration and target else None
     return EmitJob(
-        heads, scratch / "model.onnx", (size, size), precision, calibration, profile, folder, scratch, silent
+        heads, scratch / "model.onnx", (size, size), precision, calibration, profile, folder, scratch, silent, plan
     )
+
+
+@cache
+def _plan(model: YOLOv9, calibration: CalibrationSet, target: str) -> Plan:
+    exported = _exported(model, calibration.input_size[0])[1]
+    return make(onnx.load(exported), calibration, registry.module(target, "emit").SCHEME)
+
+
+def uncorrected(job: EmitJob) -> EmitJob:
+    """The same job without bias correction: what was converted once in float fits the plan."""
+    if job.plan is None:
+        return job
+    assert job.plan.floats is not None
+    return replace(job, plan=replace(job.plan, graph=job.plan.floats))
 
 
 def make_bundle(target: str, job: EmitJob) -> Bundle:

@@ -223,7 +223,7 @@ def test_int8_without_images_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
 
     source = emitted("fp32").model_path
     monkeypatch.setattr(lower, "convert", lambda heads, size, path: shutil.copy(source, path))
-    job = replace(make_job(tmp_path, "int8"), calibration=None)
+    job = replace(make_job(tmp_path, "int8"), plan=None)
     with pytest.raises(CompileError, match="INT8 needs calibration images"):
         make_bundle("tflite", job)
 

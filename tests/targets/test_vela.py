@@ -21,7 +21,7 @@ from edge_yolov9.cli import main
 from edge_yolov9.cli.compile import npu_line
 from edge_yolov9.compiler.job import EmitJob, Emitted
 from edge_yolov9.errors import CompileError, TargetError
-from tests.targets.jobs import make_bundle, make_job
+from tests.targets.jobs import make_bundle, make_job, uncorrected
 from tests.targets.tflite_bundles import emitted
 
 ETHOS = ("ethos-u55", "ethos-u65", "ethos-u85")
@@ -40,14 +40,14 @@ def emit_from(precision: str, job: EmitJob, monkeypatch: pytest.MonkeyPatch) -> 
 
     source = emitted(precision).model_path
     monkeypatch.setattr(lower, "convert", lambda heads, size, path: shutil.copy(source, path))
-    monkeypatch.setattr(emit, "_int8", lambda job, images, floating, artifact, log: shutil.copy(floating, artifact))
+    monkeypatch.setattr(emit, "_int8", lambda job, floating, artifact, log: shutil.copy(floating, artifact))
     result: Emitted = emit.emit(job)
     return result
 
 
 def sealed(board: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
     """A bundle for ``board`` with the int8 model that all boards share."""
-    job = make_job(tmp_path, "int8", images=1, target="tflite", board=board)
+    job = uncorrected(make_job(tmp_path, "int8", images=1, target="tflite", board=board))
     result = emit_from("int8", job, monkeypatch)
     draft = replace(emitted("int8").manifest, board=board, extra=result.extra)
     bundles.seal(job.folder, draft)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edge_yolov9 import registry
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.compiler.reference import run_heads
-from tests.targets.jobs import frames, make_bundle, make_job
+from tests.targets.jobs import frames, make_bundle, make_job, uncorrected
 
 IMAGES = 4
 _KEEP: list[tempfile.TemporaryDirectory[str]] = []
@@ -42,7 +42,7 @@ def emitted(precision: str) -> Bundle:
         else:
             shutil.copy(_FLOAT[0], path)
 
-    job = make_job(_folder(), precision, images=16, target="tflite")
+    job = uncorrected(make_job(_folder(), precision, images=16, target="tflite"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lower, "convert", convert_once)
         return make_bundle("tflite", job)

@@ -1,0 +1,162 @@
+"""The plan: a range and a method for every tensor, float or INT8 for every layer, and the weights made ready for it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from edge_yolov9.compiler.job import CalibrationSet
+from edge_yolov9.compiler.quantization import correct, qdq
+from edge_yolov9.compiler.quantization.equalize import equalize
+from edge_yolov9.compiler.quantization.measure import Seen, Tensors, measure, raw_maps, relative_error
+from edge_yolov9.compiler.quantization.ranges import Range, choose
+from edge_yolov9.compiler.quantization.rules import Array, Graph, Scheme, importance, read
+from edge_yolov9.model import RawHeads
+
+JUDGES = 8
+"""Calibration images on which the rules compete."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one folded graph is quantized. ``graph`` holds the weights as they will be rounded, biases corrected."""
+
+    graph: Graph
+    scheme: Scheme
+    ranges: Mapping[str, Range]
+    """Of each group of tensors that share a scale."""
+    floating: frozenset[str] = frozenset()
+    """Groups that stay float, and with them every convolution that reads or writes one."""
+    rule: str = ""
+    errors: Mapping[str, float] = field(default_factory=dict)
+    """Relative error of the raw maps on calibration images under each rule for ranges."""
+    equalized: int = 0
+    """Channels whose scale was moved into the next layer."""
+    seen: Mapping[str, Seen] = field(default_factory=dict, repr=False)
+    floats: Graph | None = None
+    """The graph before its biases were corrected."""
+    images: Tensors | None = None
+
+    def range_of(self, tensor: str) -> Range:
+        """The range of a quantized tensor."""
+        return self.ranges[self.graph.group[tensor]]
+
+    def insert(self) -> onnx.ModelProto:
+        """The graph with explicit pairs."""
+        return qdq.insert(self.graph, self.ranges, self.scheme, self.floating)
+
+    def prepared(self, heads: RawHeads) -> RawHeads:
+        """A copy of ``heads`` with the plan's weights."""
+        ready = copy.deepcopy(heads)
+        state = ready.state_dict()
+        for name, value in self.graph.constants.items():
+            if name in state:
+                state[name].copy_(torch.from_numpy(np.array(value)))
+        return ready
+
+    def keep_float(self, groups: Iterable[str]) -> Plan:
+        """The same plan with more groups in float."""
+        assert self.floats is not None
+        floating = self.floating | frozenset(groups)
+        biases = correct.biases(self.floats, self.seen, self.ranges, self.scheme, floating)
+        return replace(self, floating=floating, graph=with_weights(self.floats, biases))
+
+    def float_layers(self) -> list[str]:
+        """Convolutions that stay float, by the name of their weights."""
+        floats = self.graph.floats(self.floating)
+        return [
+            node.input[1].removesuffix(".weight")
+            for node in self.graph.convolutions
+            if node.input[0] in floats or node.output[0] in floats
+        ]
+
+    def sensitivity(self, count: int = 4) -> dict[str, float]:
+        """Signal to noise ratio (dB) of the raw maps when one group alone is quantized, the worst first."""
+        assert self.floats is not None
+        assert self.images is not None
+        judges = list(self.images.few(count))
+        wanted = raw_maps(self.floats.model, judges)
+        groups = frozenset(self.graph.group.values())
+        outer = {self.graph.group[name] for name in self.graph.group if name not in self.graph.inner}
+        found: dict[str, float] = {}
+        for group in sorted(outer):
+            alone = (
+                groups - {group} - {self.graph.group[n] for n, out in self._inner() if self.graph.group[out] == group}
+            )
+            plan = self.keep_float(alone - self.floating)
+            error = relative_error(raw_maps(plan.insert(), judges), wanted)
+            found[group] = round(-20 * float(np.log10(max(error, 1e-10))), 2)
+        return dict(sorted(found.items(), key=lambda item: item[1]))
+
+    def _inner(self) -> list[tuple[str, str]]:
+        group = self.graph.group
+        return [(name, out) for name, out in self.graph.inner.items() if name in group and out in group]
+
+    def describe(self) -> dict[str, Any]:
+        """What the manifest keeps."""
+        tensors = {
+            name: {"low": round(item.low, 6), "high": round(item.high, 6), "method": item.method}
+            for name, item in self.ranges.items()
+        }
+        return {
+            "rule": self.rule,
+            "relative_error": dict(self.errors),
+            "weight_levels": self.scheme.weight_levels,
+            "symmetric": self.scheme.symmetric,
+            "equalized_channels": self.equalized,
+            "bias_correction": True,
+            "float_layers": self.float_layers(),
+            "tensors": tensors,
+        }
+
+
+def make(model: onnx.ModelProto, images: CalibrationSet, scheme: Scheme) -> Plan:
+    """Measure the float graph on calibration images and choose.
+
+    Raises:
+        CompileError: an operator that the rules do not cover, or a value that is not finite.
+    """
+    tensors = Tensors(images)
+    graph = read(model, scheme)
+    seen = measure(graph, tensors, len(images))
+    weights = importance(graph, _variance(graph, seen))
+    judges = list(tensors.few(JUDGES))
+    wanted = raw_maps(model, judges)
+    equalized = 0
+    if scaled := equalize(graph, seen, weights, scheme):
+        equalized = sum(value.size != 0 and value.ndim == 1 for value in scaled.values())
+        graph = with_weights(graph, scaled)
+        seen = measure(graph, tensors, len(images))
+        weights = importance(graph, _variance(graph, seen))
+    candidates = choose(graph, seen, weights, scheme)
+    errors: dict[str, float] = {}
+    plans: dict[str, Plan] = {}
+    for rule, ranges in candidates.items():
+        corrected = with_weights(graph, correct.biases(graph, seen, ranges, scheme))
+        plans[rule] = Plan(corrected, scheme, ranges, rule=rule, seen=seen, floats=graph, images=tensors)
+        errors[rule] = round(relative_error(raw_maps(plans[rule].insert(), judges), wanted), 5)
+    best = min(errors, key=lambda rule: errors[rule])
+    return replace(plans[best], errors=errors, equalized=equalized)
+
+
+def _variance(graph: Graph, seen: Mapping[str, Seen]) -> dict[str, float]:
+    return {node.output[0]: float(seen[node.output[0]].samples.var(axis=0).sum()) for node in graph.convolutions}
+
+
+def with_weights(graph: Graph, changed: Mapping[str, Array]) -> Graph:
+    """The same graph with other values of some initializers."""
+    model = onnx.ModelProto()
+    model.CopyFrom(graph.model)
+    for item in model.graph.initializer:
+        if item.name in changed:
+            item.CopyFrom(numpy_helper.from_array(changed[item.name], item.name))
+    constants: dict[str, NDArray[np.generic]] = {**graph.constants, **changed}
+    return replace(graph, model=model, constants=constants)

@@ -1,0 +1,95 @@
+"""The INT8 plan: ranges, importance, equalization, bias correction, and what they do to fragile weights."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+
+from edge_yolov9.compiler.quantization import Scheme, make, measure, ranges, rules
+from edge_yolov9.compiler.quantization.plan import with_weights
+from edge_yolov9.errors import CompileError
+from tests.targets.jobs import frames, make_job
+
+SCHEMES = [Scheme(symmetric=True, integers=False), Scheme(weight_levels=63), Scheme(everywhere=True, outputs=True)]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_every_rule_is_measured_and_the_best_is_taken(scheme: Scheme, tmp_path: Path) -> None:
+    job = make_job(tmp_path, "int8", images=4)
+    assert job.calibration is not None
+    plan = make(onnx.load(job.onnx), job.calibration, scheme)
+    assert set(plan.errors) == {"min-max", "percentile 99.99", "mse", "per tensor"}
+    assert plan.rule == min(plan.errors, key=plan.errors.__getitem__)
+    assert plan.errors[plan.rule] < 0.08
+    assert set(plan.ranges) == set(plan.graph.group.values())
+    assert plan.float_layers() == []
+
+
+def test_an_outlier_channel_that_nobody_reads_does_not_set_the_range(tmp_path: Path) -> None:
+    """One channel a thousand times too large whose readers are nearly deaf to it: float barely moves, INT8 too."""
+    job = make_job(tmp_path, "int8", images=4)
+    assert job.calibration is not None
+    scheme = Scheme(symmetric=True, integers=False)
+    graph = rules.read(onnx.load(job.onnx), scheme)
+    first, second = graph.convolutions[0], graph.convolutions[1]
+    bias, kernel = np.array(graph.constants[first.input[2]]), np.array(graph.constants[second.input[1]])
+    bias[3] += 5000
+    kernel[:, 3] *= 1e-6
+    fragile = with_weights(graph, {first.input[2]: bias, second.input[1]: kernel})
+    plan = make(fragile.model, job.calibration, scheme)
+    assert plan.errors["min-max"] > 3 * plan.errors[plan.rule]
+    assert plan.errors[plan.rule] < 0.08
+
+
+def test_a_group_in_float_has_no_pair_and_its_layers_are_named(tmp_path: Path) -> None:
+    job = make_job(tmp_path, "int8", images=2)
+    assert job.calibration is not None
+    plan = make(onnx.load(job.onnx), job.calibration, SCHEMES[1])
+    conv = plan.graph.convolutions[4]
+    kept = plan.keep_float([plan.graph.group[conv.input[0]]])
+    assert conv.input[1].removesuffix(".weight") in kept.float_layers()
+    inserted = kept.insert()
+    (same,) = [node for node in inserted.graph.node if node.name == conv.name]
+    assert list(same.input[:2]) == list(conv.input[:2])
+    pairs = sum(node.op_type == "QuantizeLinear" for node in plan.insert().graph.node)
+    assert sum(node.op_type == "QuantizeLinear" for node in inserted.graph.node) < pairs
+
+
+def test_steps_are_float16_numbers_that_never_clip() -> None:
+    wanted = np.random.default_rng(0).uniform(1e-6, 0.2, 1000)
+    steps = ranges.round_up(wanted)
+    assert (steps >= wanted).all()
+    np.testing.assert_array_equal(steps, steps.astype(np.float16))
+    assert (steps <= wanted * 1.04 + 1e-6).all()
+
+
+def test_a_model_that_gives_nan_is_not_calibrated(tmp_path: Path) -> None:
+    graph = rules.read(onnx.load(make_job(tmp_path, "fp32").onnx), SCHEMES[0])
+    image = np.full((1, 3, 320, 320), np.nan, np.float32)
+    with pytest.raises(CompileError, match="NaN or infinity"):
+        measure.measure(graph, [image], 1)
+
+
+def test_measuring_holds_one_image_at_a_time(tmp_path: Path) -> None:
+    graph = rules.read(onnx.load(make_job(tmp_path, "fp32").onnx), SCHEMES[0])
+    alive: list[Any] = []
+
+    def stream() -> Iterator[NDArray[np.float32]]:
+        for image in frames(5):
+            copy = image[:, :, ::-1].transpose(2, 0, 1)[None].astype(np.float32) / 255
+            alive.append(weakref.ref(copy))
+            assert sum(reference() is not None for reference in alive) <= 2
+            yield copy
+            del copy
+
+    found = measure.measure(graph, stream(), 5)
+    assert set(graph.measured) <= set(found)
+    assert found["images"].magnitude <= 1
+    assert all(len(seen.samples) <= measure.PIXELS for seen in found.values())
