@@ -17,7 +17,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One small bundle per precision."""
     folder = tmp_path_factory.mktemp("jetson")
     return {
-        precision: make_bundle("jetson", make_job(folder / precision, precision, images=4, size=SIZE)).path
+        precision: make_bundle(
+            "jetson", make_job(folder / precision, precision, images=4, size=SIZE, target="jetson")
+        ).path
         for precision in ("int8", "fp16", "fp32")
     }
 
