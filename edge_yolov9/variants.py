@@ -27,6 +27,9 @@ BLOCKS = ("csp", "conv", "res", "dark")
 AUXILIARIES = ("published", "none", "pfh", "fpn", "icn")
 """What the auxiliary head hangs on (paper, table 4); ``published`` is the variant's own."""
 
+ACTIVATIONS = ("silu", "hardswish", "relu6")
+"""After every convolution but the heads' last; the published models have SiLU, the others cost less in INT8."""
+
 MAX_DEPTH = 16
 """Of ELAN and of CSP; the paper's table 3 goes to 4."""
 
@@ -103,7 +106,8 @@ class Variant:
 
 @dataclass(frozen=True)
 class GraphOptions:
-    """How a graph differs from the published one: the ablations of the paper's tables 2 to 5. Defaults: not at all."""
+    """How a graph differs from the published one: the ablations of the paper's tables 2 to 5, and the
+    activation. Defaults: not at all."""
 
     auxiliary: str = "published"
     """One of ``AUXILIARIES``; of the training graph only."""
@@ -113,10 +117,13 @@ class GraphOptions:
     """Stages of every ELAN."""
     csp_depth: int | None = None
     """Blocks in a row within a stage; None: 3 in T and S, 1 in M and C, 2 in E."""
+    activation: str = "silu"
+    """One of ``ACTIVATIONS``."""
 
     def __post_init__(self) -> None:
-        for name, value, known in (("auxiliary", self.auxiliary, AUXILIARIES), ("block", self.block, BLOCKS)):
-            if value not in known:
+        choices = {"auxiliary": AUXILIARIES, "block": BLOCKS, "activation": ACTIVATIONS}
+        for name, known in choices.items():
+            if (value := getattr(self, name)) not in known:
                 raise InputError(f"unknown {name} {value!r}; expected one of {', '.join(known)}")
         depths = (self.elan_depth, 1 if self.csp_depth is None else self.csp_depth)
         if not all(type(depth) is int and 1 <= depth <= MAX_DEPTH for depth in depths):

@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from edge_yolov9.train.settings import AMP, ASSIGNERS, Settings
-from edge_yolov9.variants import AUXILIARIES, BLOCKS
+from edge_yolov9.variants import ACTIVATIONS, AUXILIARIES, BLOCKS
 
-CHOICES = {"auxiliary": AUXILIARIES, "block": BLOCKS, "assign": ASSIGNERS, "amp": AMP}
+CHOICES = {"auxiliary": AUXILIARIES, "block": BLOCKS, "activation": ACTIVATIONS, "assign": ASSIGNERS, "amp": AMP}
 TYPES: dict[str, type] = {"int": int, "float": float, "str": str, "int | None": int}
 Command = Callable[..., Any]
 

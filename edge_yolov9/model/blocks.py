@@ -1,4 +1,5 @@
-"""The computational blocks of GELAN. Every map is (B, C, H, W); every activation is SiLU.
+"""The computational blocks of GELAN. Every map is (B, C, H, W); every activation is SiLU
+until :func:`activate` puts another in its place.
 
 Attribute names say what a part does. Where the published checkpoints call a part otherwise, the block's
 ``published_names`` gives their name, so that one walk over the modules maps every key (see ``published.py``).
@@ -14,6 +15,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edge_yolov9.variants import ElanPlan
+
+ACTIVATIONS: dict[str, type[nn.SiLU | nn.Hardswish | nn.ReLU6]] = {
+    "silu": nn.SiLU,
+    "hardswish": nn.Hardswish,
+    "relu6": nn.ReLU6,
+}
+
+
+def activate(model: nn.Module, name: str) -> None:
+    """Put the activation ``name``, a key of ``ACTIVATIONS``, in the place of every SiLU of ``model``."""
+    for module in list(model.modules()):
+        for attribute, child in list(module.named_children()):
+            if isinstance(child, nn.SiLU):
+                setattr(module, attribute, ACTIVATIONS[name](inplace=True))
 
 
 class Conv(nn.Module):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edge_yolov9.errors import InputError
-from edge_yolov9.model.blocks import ELAN, SPPELAN, AConv, ADown, CBLinear, Conv, cb_fuse
+from edge_yolov9.model.blocks import ELAN, SPPELAN, AConv, ADown, CBLinear, Conv, activate, cb_fuse
 from edge_yolov9.model.heads import Head
 from edge_yolov9.variants import BackbonePlan, GraphOptions, NeckPlan, Variant, parse_name
 
@@ -171,7 +171,7 @@ class YOLOv9(nn.Module):
     def __init__(
         self, variant: Variant, num_classes: int, auxiliary: str | None, options: GraphOptions = PUBLISHED
     ) -> None:
-        """``auxiliary`` is a key of ``AUXILIARY``; ``options`` are those that made ``variant``, noted only."""
+        """``auxiliary`` is a key of ``AUXILIARY``; ``options`` are those that made ``variant``."""
         super().__init__()
         self.variant = variant
         self._options = options
@@ -184,6 +184,7 @@ class YOLOv9(nn.Module):
         self.auxiliary: Auxiliary | None = None
         if auxiliary is not None:
             self.auxiliary = AUXILIARY[auxiliary](self.backbone.widths, variant, num_classes)
+        activate(self, options.activation)
 
     @property
     def name(self) -> str:

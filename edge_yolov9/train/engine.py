@@ -50,7 +50,7 @@ class Engine:
         if settings.sync_bn and group.world > 1 and self.device.type == "cuda":
             self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)  # type: ignore[no-untyped-call]
         for module in self.model.modules():
-            if isinstance(module, nn.SiLU):
+            if isinstance(module, (nn.SiLU, nn.Hardswish, nn.ReLU6)):
                 module.inplace = False  # in place, autograd would keep a copy of what is overwritten
         self._frozen = freeze(self.model, settings)
         self.average = Average(self.model, settings)

@@ -39,6 +39,11 @@ class Settings:
     block: str = _option("csp", "Computational block of GELAN, where the published model has CSP.")
     elan_depth: int = _option(2, "Stages of every ELAN.")
     csp_depth: int | None = _option(None, "Blocks in a row in every stage; None: as published for the model.")
+    activation: str = _option(
+        "silu",
+        "After every convolution: ``silu`` as published; ``hardswish`` and ``relu6`` cost less in INT8. With "
+        "``--pretrained`` a SiLU model is fine-tuned to them.",
+    )
     epochs: int = _option(500, "Passes over the training images.")
     imgsz: int = _option(640, "Side of the square network input, pixels, a multiple of 32.")
     batch: int = _option(16, "Images per iteration, summed over all processes.")
@@ -123,7 +128,7 @@ class Settings:
     @property
     def graph(self) -> GraphOptions:
         """How the model differs from the published one."""
-        return GraphOptions(self.auxiliary, self.block, self.elan_depth, self.csp_depth)
+        return GraphOptions(self.auxiliary, self.block, self.elan_depth, self.csp_depth, self.activation)
 
     @property
     def accumulate(self) -> int:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 
 from edge_yolov9.checkpoint import Checkpoint, load, save
 from edge_yolov9.compiler import fold, prune
+from edge_yolov9.compiler.export import export_onnx
 from edge_yolov9.errors import CheckpointError, InputError
-from edge_yolov9.model import build, published_tensors
+from edge_yolov9.model import RawHeads, build, published_tensors
 from edge_yolov9.model.blocks import CSP, ELAN, Conv, Residual
 from edge_yolov9.model.cost import parameters
 from edge_yolov9.model.graph import AuxiliaryNeck, DeepSupervision, ReversibleBranch
@@ -100,6 +103,24 @@ def test_a_checkpoint_remembers_its_options(auxiliary: str, block: str, tmp_path
     assert pruned.options.auxiliary == "published"
 
 
+@pytest.mark.parametrize(("activation", "operator"), [("hardswish", "HardSwish"), ("relu6", "Clip")])
+def test_a_cheap_activation_is_kept_and_exported_as_one_operator(
+    activation: str, operator: str, tmp_path: Path
+) -> None:
+    silu = build("yolov9-t", 2).eval()
+    model = build("yolov9-t", 2, GraphOptions(activation=activation)).eval()
+    model.load_state_dict(silu.state_dict())  # the same tensors: a SiLU checkpoint can be fine-tuned
+    save(Checkpoint(model, ("a", "b"), (64, 64)), tmp_path / "own.safetensors")
+    again = load(tmp_path / "own.safetensors").model
+    assert again.options.changed() == {"activation": activation}
+    folded = fold(prune(again))
+    assert not [module for module in folded.modules() if isinstance(module, torch.nn.SiLU)]
+    graph = onnx.load(export_onnx(RawHeads(folded).eval(), (64, 64), tmp_path / "own.onnx")).graph
+    kinds = Counter(node.op_type for node in graph.node)
+    assert kinds[operator] == kinds["Conv"] - 6  # all but the heads' last
+    assert not kinds.keys() & {"Sigmoid", "HardSigmoid", "Mul"}
+
+
 def test_what_was_not_published_has_no_published_names() -> None:
     with torch.device("meta"):
         model = build("yolov9-t", 2, GraphOptions(block="res"))
@@ -108,7 +129,15 @@ def test_what_was_not_published_has_no_published_names() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"auxiliary": "pan"}, {"block": "vgg"}, {"elan_depth": 0}, {"csp_depth": 17}, {"csp_depth": 1.5}]
+    "options",
+    [
+        {"auxiliary": "pan"},
+        {"block": "vgg"},
+        {"activation": "gelu"},
+        {"elan_depth": 0},
+        {"csp_depth": 17},
+        {"csp_depth": 1.5},
+    ],
 )
 def test_options_that_no_graph_has(options: dict[str, object]) -> None:
     with pytest.raises(InputError, match=r"expected one of|must be 1 to 16"):
