@@ -20,8 +20,10 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     result.CopyFrom(model)
     graph = result.graph
     sizes = {name for node in graph.node if node.op_type == "Resize" for name in node.input[1:]}
-    for item in graph.initializer:
-        if item.data_type == TensorProto.FLOAT and item.name not in sizes:
+    tensors = {item.name: item for item in graph.initializer}
+    tensors |= {node.output[0]: node.attribute[0].t for node in graph.node if node.op_type == "Constant"}
+    for name, item in tensors.items():
+        if item.data_type == TensorProto.FLOAT and name not in sizes:
             half = numpy_helper.to_array(item).astype(np.float16)
             item.CopyFrom(numpy_helper.from_array(half, item.name))
     ends = {item.name for item in (*graph.input, *graph.output)}

@@ -8,6 +8,7 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
+from edge_yolov9.targets.jetson.half import to_half
 
 from edge_yolov9.checkpoint import Checkpoint, load, save
 from edge_yolov9.compiler import fold, prune
@@ -115,10 +116,12 @@ def test_a_cheap_activation_is_kept_and_exported_as_one_operator(
     assert again.options.changed() == {"activation": activation}
     folded = fold(prune(again))
     assert not [module for module in folded.modules() if isinstance(module, torch.nn.SiLU)]
-    graph = onnx.load(export_onnx(RawHeads(folded).eval(), (64, 64), tmp_path / "own.onnx")).graph
+    exported = onnx.load(export_onnx(RawHeads(folded).eval(), (64, 64), tmp_path / "own.onnx"))
+    graph = exported.graph
     kinds = Counter(node.op_type for node in graph.node)
     assert kinds[operator] == kinds["Conv"] - 6  # all but the heads' last
     assert not kinds.keys() & {"Sigmoid", "HardSigmoid", "Mul"}
+    to_half(exported)  # checks the types of the jetson target's float16 flavour
 
 
 def test_what_was_not_published_has_no_published_names() -> None:
