@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,7 +25,7 @@ PRECISIONS = ("fp32", "fp16", "int8")
 
 
 class Session(Protocol):
-    """A model loaded in one vendor runtime. Not shared between threads."""
+    """A model loaded in one vendor runtime. One thread at a time."""
 
     def infer(self, image: NDArray[np.uint8]) -> list[NDArray[Any]]:
         """Run one letterboxed frame.
@@ -82,13 +83,19 @@ def target(name: str) -> Target:
 
 
 def open_session(bundle: Bundle, runtime: str | None = None, threads: int | None = None) -> Session:
-    """Load a bundle's model.
+    """Load a bundle's model; see :func:`open_sessions`."""
+    return open_sessions(bundle, runtime, threads, 1)[0]
+
+
+def open_sessions(bundle: Bundle, runtime: str | None, threads: int | None, count: int) -> list[Session]:
+    """Load a bundle's model for ``count`` inferences at the same time, each by a thread of its own.
 
     Args:
         bundle: a checked bundle.
         runtime: the target whose session opens it; its own by default. ``"onnx"`` runs the portable ONNX graph of a
             jetson bundle in ONNX Runtime, to check it where there is no Jetson.
-        threads: CPU threads; the runtime's sensible default when None.
+        threads: CPU threads of all sessions together; the runtime's sensible default when None.
+        count: how many sessions. They share what the runtime lets them share.
 
     Raises:
         RuntimeNotInstalled: the vendor runtime is absent; the message names the extra.
@@ -104,8 +111,8 @@ def open_session(bundle: Bundle, runtime: str | None = None, threads: int | None
             f"this bundle needs the {wanted.name} runtime ({' or '.join(wanted.runtimes)}), which is not installed; "
             f'run: pip install "edge-yolov9[{wanted.extra}]"'
         )
-    session: Session = module(wanted.name, "session").open_session(bundle, threads)
-    return session
+    sessions: list[Session] = module(wanted.name, "session").open_sessions(bundle, threads, count)
+    return sessions
 
 
 def stand_in(name: str) -> str | None:
@@ -141,6 +148,19 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise TargetError(f'reading {path.name} on Python 3.10 needs: pip install "edge-yolov9[compile]"')
     content: dict[str, Any] = importlib.import_module(toml).loads(path.read_text(encoding="utf-8"))
     return content
+
+
+def cores() -> int:
+    """Physical cores that this process may use: siblings of one core share its arithmetic units."""
+    try:
+        mine = os.sched_getaffinity(0)
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
+    topology = (Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") for cpu in mine)
+    try:
+        return len({file.read_text() for file in topology}) or 1
+    except OSError:
+        return len(mine)
 
 
 def _importable(name: str) -> bool:

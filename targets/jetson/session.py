@@ -17,8 +17,10 @@ from .cuda import Buffer, Cuda, Stream
 OLDEST = (8, 5)
 
 
-def open_session(bundle: Bundle, threads: int | None) -> TensorRTSession:
-    """Build or load the engine of a jetson bundle. ``threads`` has no meaning on a GPU and is ignored.
+def open_sessions(bundle: Bundle, threads: int | None, count: int) -> list[TensorRTSession]:
+    """Build or load the engine of a jetson bundle, for ``count`` execution contexts.
+
+    ``threads`` has no meaning on a GPU and is ignored.
 
     The first start on a device builds the engine, which takes minutes; messages go to ``logging``.
 
@@ -30,7 +32,7 @@ def open_session(bundle: Bundle, threads: int | None) -> TensorRTSession:
     trt = _import_tensorrt()
     cuda = Cuda()  # before anything of TensorRT: without a driver that ends the process
     runtime, engine = engines.load(trt, bundle, cuda.device)
-    return TensorRTSession(trt, cuda, runtime, engine, bundle)
+    return [TensorRTSession(trt, cuda, runtime, engine, bundle) for _ in range(count)]
 
 
 def _import_tensorrt() -> Any:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.errors import BundleError, InferenceError
+from edge_yolov9.registry import cores
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "tensor(float)": np.dtype(np.float32),
@@ -30,32 +31,35 @@ FAILURES: tuple[type[Exception], ...] = (
 )
 
 
-def open_session(bundle: Bundle, threads: int | None) -> OnnxSession:
-    """Load the model.
+def open_sessions(bundle: Bundle, threads: int | None, count: int) -> list[OnnxSession]:
+    """Load the model once; it runs for several threads at the same time.
 
     Args:
         bundle: a checked bundle; ``manifest.extra["portable"]`` names its ONNX file where that is not the model.
-        threads: CPU threads; all physical cores when None.
+        threads: CPU threads of all sessions together; all physical cores when None.
+        count: how many sessions.
 
     Raises:
         BundleError: ONNX Runtime cannot read the model, or it is not the one that the manifest describes.
     """
-    return OnnxSession(bundle, threads)
+    path = _model(bundle)
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # errors only
+    if threads is not None or count > 1:
+        options.intra_op_num_threads = max(1, (threads or cores()) // count)
+    try:
+        model = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except FAILURES as error:
+        raise BundleError(f"{bundle.path}: ONNX Runtime cannot open {path.name}: {_line(error)}") from error
+    return [OnnxSession(bundle, model) for _ in range(count)]
 
 
 class OnnxSession:
-    """One ONNX Runtime session with an input buffer of its own."""
+    """A loaded model with an input buffer of its own."""
 
-    def __init__(self, bundle: Bundle, threads: int | None) -> None:
-        manifest, path = bundle.manifest, _model(bundle)
-        options = ort.SessionOptions()
-        options.log_severity_level = 3  # errors only
-        if threads is not None:
-            options.intra_op_num_threads = threads
-        try:
-            self._session: Any = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except FAILURES as error:
-            raise BundleError(f"{bundle.path}: ONNX Runtime cannot open {path.name}: {_line(error)}") from error
+    def __init__(self, bundle: Bundle, model: Any) -> None:
+        manifest = bundle.manifest
+        self._session: Any = model
         self._check(bundle)
         port = self._session.get_inputs()[0]
         self._input = np.empty((1, 3, manifest.input.height, manifest.input.width), DTYPES[port.type])

@@ -15,33 +15,36 @@ from edge_yolov9.errors import BundleError, InferenceError
 log = logging.getLogger(__name__)
 
 
-def open_session(bundle: Bundle, threads: int | None) -> OpenVINOSession:
-    """Load and compile the model for the bundle's device, tuned for latency.
+def open_sessions(bundle: Bundle, threads: int | None, count: int) -> list[OpenVINOSession]:
+    """Load and compile the model once: for latency with one session, for as many parallel streams with several.
+
+    Two models compiled on their own would both pin their threads to the first cores.
 
     Args:
         bundle: a checked bundle.
-        threads: CPU threads; all physical cores when None.
+        threads: CPU threads of all sessions together; all physical cores when None.
+        count: how many sessions.
 
     Raises:
         BundleError: OpenVINO cannot read the model, or it is not the one that the manifest describes.
     """
-    return OpenVINOSession(bundle, threads)
+    try:
+        core = ov.Core()
+        device = _device(core, str(bundle.manifest.extra.get("device", "CPU")))
+        compiled = core.compile_model(bundle.model_path, device, _properties(bundle, device, threads, count))
+        _check_input(bundle, compiled)
+        return [OpenVINOSession(bundle, compiled) for _ in range(count)]
+    except RuntimeError as error:
+        reason = _last_line(error)
+        raise BundleError(f"{bundle.path}: OpenVINO cannot open {bundle.manifest.model}: {reason}") from error
 
 
 class OpenVINOSession:
     """One infer request that is used again and again. Its six outputs are written where ``infer`` returns views."""
 
-    def __init__(self, bundle: Bundle, threads: int | None) -> None:
-        try:
-            core = ov.Core()
-            device = _device(core, str(bundle.manifest.extra.get("device", "CPU")))
-            compiled = core.compile_model(bundle.model_path, device, _properties(bundle, device, threads))
-            _check_input(bundle, compiled)
-            self._request: Any = compiled.create_infer_request()
-            self._outputs = [self._bind(compiled, bundle, spec.name, spec.shape) for spec in bundle.manifest.outputs]
-        except RuntimeError as error:
-            reason = _last_line(error)
-            raise BundleError(f"{bundle.path}: OpenVINO cannot open {bundle.manifest.model}: {reason}") from error
+    def __init__(self, bundle: Bundle, compiled: Any) -> None:
+        self._request: Any = compiled.create_infer_request()
+        self._outputs = [self._bind(compiled, bundle, spec.name, spec.shape) for spec in bundle.manifest.outputs]
 
     def _bind(self, compiled: Any, bundle: Bundle, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """Let the output ``name`` be written into an array of ours; its view (channels, cells)."""
@@ -79,8 +82,12 @@ def _device(core: Any, wanted: str) -> str:
     return "CPU"
 
 
-def _properties(bundle: Bundle, device: str, threads: int | None) -> dict[str, Any]:
+def _properties(bundle: Bundle, device: str, threads: int | None, count: int) -> dict[str, Any]:
     properties: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+    if count > 1:
+        properties = {"PERFORMANCE_HINT": "THROUGHPUT", "PERFORMANCE_HINT_NUM_REQUESTS": count}
+        if device == "CPU":
+            properties["NUM_STREAMS"] = count
     if bundle.manifest.precision == "fp32":
         properties["INFERENCE_PRECISION_HINT"] = "f32"  # otherwise CPUs with AMX compute in bfloat16
     if threads is not None and device == "CPU":

@@ -6,7 +6,6 @@ import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,32 +13,38 @@ from numpy.typing import NDArray
 
 from edge_yolov9.bundle import Bundle, TensorSpec
 from edge_yolov9.errors import BundleError, InferenceError, RuntimeNotInstalled
+from edge_yolov9.registry import cores
 
 RUNTIMES = ("ai_edge_litert", "tflite_runtime")
 SIGN_BIT = np.uint8(0x80)
 
 
-def open_session(bundle: Bundle, threads: int | None) -> TfliteSession:
-    """Load the model and reserve its memory.
+def open_sessions(bundle: Bundle, threads: int | None, count: int) -> list[TfliteSession]:
+    """Load the model and reserve its memory, once per session: interpreters share the mapped file alone.
 
     Args:
         bundle: a checked bundle of this target.
-        threads: CPU threads; one per physical core when None.
+        threads: CPU threads of all sessions together; one per physical core when None.
+        count: how many sessions.
 
     Raises:
         BundleError: LiteRT does not accept the model file, or it is not what the manifest describes.
         RuntimeNotInstalled: neither runtime is importable.
     """
+    each = max(1, (threads or cores()) // count)
     try:
         with _native_stderr_closed():
-            interpreter = _interpreter_class()(model_path=str(bundle.model_path), num_threads=threads or cores())
-            interpreter.allocate_tensors()
+            interpreters = [
+                _interpreter_class()(model_path=str(bundle.model_path), num_threads=each) for _ in range(count)
+            ]
+            for interpreter in interpreters:
+                interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         reason = (str(error).splitlines() or ["no reason given"])[0]
         raise BundleError(
             f"LiteRT does not accept {bundle.model_path}: {reason}; copy the bundle again or compile it anew"
         ) from error
-    return TfliteSession(interpreter, bundle)
+    return [TfliteSession(interpreter, bundle) for interpreter in interpreters]
 
 
 class TfliteSession:
@@ -97,19 +102,6 @@ class TfliteSession:
     def close(self) -> None:
         """Free the interpreter."""
         self._interpreter = None
-
-
-def cores() -> int:
-    """Physical cores that this process may use: siblings of one core share its arithmetic units."""
-    try:
-        mine = os.sched_getaffinity(0)
-    except AttributeError:  # not Linux
-        return os.cpu_count() or 1
-    topology = (Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") for cpu in mine)
-    try:
-        return len({file.read_text() for file in topology}) or 1
-    except OSError:
-        return len(mine)
 
 
 def _interpreter_class() -> Any:
