@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_yolov9.bundle import TensorSpec
+from edge_yolov9.errors import InferenceError
 from edge_yolov9.variants import REG_MAX, STRIDES
 
 MAX_CANDIDATES = 3000
@@ -66,6 +67,9 @@ class Decoder:
 
         Returns:
             xyxy (N, 4) in input pixels, scores (N,), classes (N,), the most confident first.
+
+        Raises:
+            InferenceError: a class logit is not a number. Boxes that are not finite are left out.
         """
         levels = [self._level(i, raw[2 * i], raw[2 * i + 1], options) for i in range(len(self._strides))]
         boxes, scores, classes = (np.concatenate(parts) for parts in zip(*levels, strict=True))
@@ -74,10 +78,14 @@ class Decoder:
     def _level(self, index: int, box: NDArray[Any], logits: NDArray[Any], options: DecodeOptions) -> Candidates:
         scale, zero = self._scales[2 * index + 1]
         threshold = _logit(options.confidence) / scale + zero
+        if not logits.flags.c_contiguous:  # (cells, channels) in memory: numpy's maximum over 80 bytes in a row is slow
+            logits = np.asarray(cv2.transpose(logits.T))
         if options.multi_label:
+            _refuse_nan(logits.max(axis=0))
             classes, cells = np.nonzero(logits > threshold)
         else:
             best = logits.max(axis=0)
+            _refuse_nan(best)
             cells = np.flatnonzero(best > threshold)
             classes = logits[:, cells].argmax(axis=0)
         values = (logits[classes, cells].astype(np.float32) - np.float32(zero)) * np.float32(scale)
@@ -118,6 +126,15 @@ def suppress(boxes: Floats, scores: Floats, classes: NDArray[np.int64], options:
     else:
         index = np.arange(min(len(scores), options.max_detections))
     return boxes[index], scores[index], classes[index]
+
+
+def _refuse_nan(best: NDArray[Any]) -> None:
+    """A broken model must not look like an empty street. ``best`` (cells,) carries the NaN of any class."""
+    if best.dtype.kind == "f" and np.isnan(best).any():
+        raise InferenceError(
+            "the model gave scores that are not numbers (NaN); "
+            "compile the bundle again, with --precision fp32 if fp16 overflows"
+        )
 
 
 def _logit(confidence: float) -> float:

@@ -56,7 +56,7 @@ class Letterbox:
             inner[:] = frame
         else:
             shrinks = h * w < frame.shape[0] * frame.shape[1]
-            inner[:] = cv2.resize(frame, (w, h), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+            cv2.resize(frame, (w, h), dst=inner, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
         out[: self.top] = PAD_VALUE
         out[self.top + h :] = PAD_VALUE
         out[:, : self.left] = PAD_VALUE

@@ -7,6 +7,7 @@ import pytest
 
 from edge_yolov9.bundle import TensorSpec
 from edge_yolov9.decode import DecodeOptions, Decoder, suppress
+from edge_yolov9.errors import InferenceError
 
 SIZE = (64, 96)
 CLASSES = 3
@@ -89,7 +90,15 @@ def test_nothing_over_the_threshold_gives_empty_arrays() -> None:
     assert scores.shape == classes.shape == (0,)
 
 
-@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_scores_that_are_not_numbers_are_an_error(multi_label: bool) -> None:
+    raw = raw_maps()
+    raw[3][1, 5] = np.nan
+    with pytest.raises(InferenceError, match="not numbers"):
+        Decoder(SIZE)(raw, DecodeOptions(multi_label=multi_label))
+
+
+@pytest.mark.parametrize("poison", [np.inf, -np.inf])
 def test_a_broken_model_gives_finite_boxes_only(poison: float) -> None:
     raw = raw_maps()
     for array in raw:
