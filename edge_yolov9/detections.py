@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from edge_yolov9.errors import InputError, RuntimeNotInstalled
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,14 @@ class Detections:
     """(N,) index into ``names``."""
     names: tuple[str, ...]
     """All class names of the model."""
+    track_id: NDArray[np.int64] | None = None
+    """(N,) which object of the stream it is, from 1; None where nothing tracks."""
+    captured: float | None = None
+    """``time.monotonic()`` seconds when the frame arrived; of a stream's results, else None."""
+    started: float | None = None
+    """When the detector took the frame."""
+    finished: float | None = None
+    """When the boxes were there."""
 
     def __len__(self) -> int:
         return len(self.confidence)
@@ -31,9 +41,21 @@ class Detections:
         for box, score, index in zip(self.xyxy, self.confidence, self.class_id, strict=True):
             yield box, float(score), int(index)
 
+    def select(self, index: NDArray[Any]) -> Detections:
+        """Those that ``index`` names: an (N,) bool mask, or integer positions in the order wanted."""
+        track_id = None if self.track_id is None else self.track_id[index]
+        parts = {"xyxy": self.xyxy[index], "confidence": self.confidence[index], "class_id": self.class_id[index]}
+        return replace(self, **parts, track_id=track_id)
+
+    def draw(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A copy of ``frame`` (H, W, 3) BGR with boxes and labels: a colour per class, sizes following the frame's."""
+        from edge_yolov9.draw import annotate
+
+        return annotate(frame, self)
+
     def as_dicts(self) -> list[dict[str, Any]]:
-        """One plain dict per object: ``xyxy`` (pixels), ``confidence``, ``class_id``, ``name``."""
-        return [
+        """One plain dict per object: ``xyxy`` (pixels), ``confidence``, ``class_id``, ``name`` (and ``track_id``)."""
+        rows: list[dict[str, Any]] = [
             {
                 "xyxy": [round(float(value), 2) for value in box],
                 "confidence": round(score, 5),
@@ -42,3 +64,48 @@ class Detections:
             }
             for box, score, index in self
         ]
+        if self.track_id is not None:
+            for row, track in zip(rows, self.track_id, strict=True):
+                row["track_id"] = int(track)
+        return rows
+
+    def as_coco(self, image_id: int, category_ids: Sequence[int] | None = None) -> list[dict[str, Any]]:
+        """Entries of a COCO results file: ``image_id``, ``category_id``, ``bbox`` (x, y, width, height), ``score``.
+
+        Args:
+            image_id: of the picture in the annotation file.
+            category_ids: category of each class of the model; 1, 2, 3, ... when None. COCO's own have gaps.
+
+        Raises:
+            InputError: there are not as many categories as classes.
+        """
+        if category_ids is not None and len(category_ids) != len(self.names):
+            raise InputError(f"expected {len(self.names)} category ids, one per class, got {len(category_ids)}")
+        rows = []
+        for box, score, index in self:
+            x1, y1, x2, y2 = (float(value) for value in box)
+            category = index + 1 if category_ids is None else int(category_ids[index])
+            box_wh = [x1, y1, x2 - x1, y2 - y1]
+            rows.append({"image_id": image_id, "category_id": category, "bbox": box_wh, "score": score})
+        return rows
+
+    def as_supervision(self) -> Any:
+        """``supervision.Detections`` of the same objects, class names in ``data["class_name"]``.
+
+        Raises:
+            RuntimeNotInstalled: the package ``supervision`` is absent.
+        """
+        try:
+            import supervision
+        except ImportError:
+            raise RuntimeNotInstalled(
+                "as_supervision() needs the package supervision; pip install supervision"
+            ) from None
+        names = np.array([self.names[index] for index in self.class_id], dtype=np.str_)
+        return supervision.Detections(
+            xyxy=self.xyxy.copy(),
+            confidence=self.confidence.copy(),
+            class_id=self.class_id.copy(),
+            tracker_id=None if self.track_id is None else self.track_id.copy(),
+            data={"class_name": names},
+        )

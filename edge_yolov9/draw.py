@@ -34,7 +34,8 @@ def annotate(frame: Image, found: Detections) -> Image:
         cv2.rectangle(canvas, (x1, y1), (x2, y2), class_colour(int(found.class_id[i])), line, cv2.LINE_AA)
     for i in order:
         index = int(found.class_id[i])
-        text = f"{found.names[index]} {found.confidence[i]:.2f}"
+        track = "" if found.track_id is None else f"#{found.track_id[i]} "
+        text = f"{track}{found.names[index]} {found.confidence[i]:.2f}"
         _label(canvas, text, (corners[i][0], corners[i][1]), class_colour(index), unit)
     return canvas
 

@@ -139,32 +139,20 @@ def _cocoeval(ids: list[int], names: tuple[str, ...], truth: list[dict[str, Any]
 
 
 def _ground_truth(split: Split) -> list[dict[str, Any]]:
-    return [
-        {
-            **_box(record.image_id, xyxy, int(index)),
-            "area": float(area),
-            "iscrowd": int(crowd),
-            "ignore": 0,
-        }
-        for record in split.images
-        for xyxy, index, crowd, area in zip(
-            record.xyxy.astype(np.float64), record.class_id, record.iscrowd, record.area, strict=True
-        )
-    ]
+    rows: list[dict[str, Any]] = []
+    for record in split.images:
+        truth = Detections(record.xyxy, np.ones(len(record.xyxy), np.float32), record.class_id, split.names)
+        for row, area, crowd in zip(truth.as_coco(record.image_id), record.area, record.iscrowd, strict=True):
+            rows.append({**row, "area": float(area), "iscrowd": int(crowd), "ignore": 0})
+    return rows
 
 
 def _results(found: Mapping[int, Detections]) -> list[dict[str, Any]]:
     rows = []
     for image_id, detections in found.items():
-        for xyxy, confidence, index in detections:
-            row = _box(image_id, xyxy.astype(np.float64), index)
-            rows.append({**row, "area": row["bbox"][2] * row["bbox"][3], "iscrowd": 0, "score": confidence})
+        for row in detections.as_coco(image_id):
+            rows.append({**row, "area": row["bbox"][2] * row["bbox"][3], "iscrowd": 0})
     return rows
-
-
-def _box(image_id: int, xyxy: NDArray[np.float64], index: int) -> dict[str, Any]:
-    x1, y1, x2, y2 = (float(value) for value in xyxy)
-    return {"image_id": image_id, "category_id": index + 1, "bbox": [x1, y1, x2 - x1, y2 - y1]}
 
 
 def _per_class(
