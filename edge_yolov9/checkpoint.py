@@ -121,12 +121,12 @@ def _kind(path: Path) -> str:
         head = file.read(9)
         if not head:
             return "an empty file"
-        if head[:4] == b"PK\x03\x04" or head[:1] == b"\x80":
-            return "torch"
         if len(head) == 9 and head[8:] == b"{" and int.from_bytes(head[:8], "little") < 1 << 30:
             if 8 + int.from_bytes(head[:8], "little") > size:
                 raise CheckpointError(f"{path} is truncated: its header is longer than the file; fetch it again")
             return "safetensors"
+        if head[:4] == b"PK\x03\x04" or head[:1] == b"\x80":
+            return "torch"
         file.seek(0)
         return "torch" if _is_pickle(file.read(1 << 20)) else "neither of the two known formats"
 

@@ -94,6 +94,16 @@ def test_the_demo_model_is_a_training_graph() -> None:
     assert demo.facts["training"]["settings"]["epochs"] == 80
 
 
+def test_a_header_whose_length_begins_like_a_pickle_is_read(deployed: YOLOv9, tmp_path: Path) -> None:
+    path, padding = tmp_path / "a.safetensors", 0
+    while True:
+        save(Checkpoint(deployed, NAMES, (320, 416), {"note": "x" * padding}), path)
+        if (first := path.read_bytes()[0]) == 0x80:
+            break
+        padding += (0x80 - first) % 256
+    assert load(path).names == NAMES
+
+
 def test_saving_is_whole_or_not_at_all(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target, checkpoint = tmp_path / "kept.safetensors", load(saved)
     target.write_bytes(b"the old one")
