@@ -42,7 +42,11 @@ def parse_size(_: click.Context, __: click.Parameter, value: str | None) -> tupl
 )
 @click.option("--calibration-images", default=128, show_default=True, help="How many of them.")
 @click.option("--seed", default=0, show_default=True, help="Of the draw of calibration images.")
-@click.option("--data", type=click.Path(path_type=Path), help="Measure AP on its val split, before and after.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Measure AP on its val split, before and after; the DATA of --calibration when left out.",
+)
 @click.option("--max-drop", default=1.0, show_default=True, help="Most AP points that may be lost on --data.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the manifest there too; - for standard output.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder of the bundle.")
@@ -77,12 +81,21 @@ def verdict(manifest: Manifest) -> str:
     text += f", worst tensor {worst:.1f} dB"
     if boxes["float"]:
         text += f", {boxes['found_again']} of {boxes['float']} boxes found again"
+    text += _float_layers(manifest.extra)
     if manifest.accuracy is None:
         return text + ", AP not measured (add --data)"
     accuracy = manifest.accuracy
     before, after = accuracy["float"]["AP"], accuracy["artifact"]["AP"]
     lost = ", ".join(f"{name} loses {points:.1f} points" for name, points in accuracy["losing_classes"].items())
     return text + f", AP {before:.4f} -> {after:.4f} on {accuracy['data']}" + (f": {lost}" if lost else "")
+
+
+def _float_layers(extra: Mapping[str, Any]) -> str:
+    layers = len(extra.get("plan", {}).get("float_layers", ()))
+    if not layers:
+        return ""
+    cost = extra.get("search", {}).get("latency", {}).get("cost_percent")
+    return f", {layers} convolutions left in float" + ("" if cost is None else f" ({cost:+.0f} % latency)")
 
 
 def npu_line(npu: Mapping[str, Any]) -> str:

@@ -2,67 +2,103 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from edge_yolov9.bundle import Bundle
-from edge_yolov9.compiler.reference import HeadsDetector
-from edge_yolov9.data import check_names, load_data
+from edge_yolov9.compiler.reference import Heads, HeadsDetector
+from edge_yolov9.data import Split, check_names, load_data
 from edge_yolov9.decode import EVALUATION
 from edge_yolov9.detector import Detector
-from edge_yolov9.errors import AccuracyError, InputError
-from edge_yolov9.model import RawHeads
-from edge_yolov9.report.accuracy import score
+from edge_yolov9.errors import DataError, InputError
+from edge_yolov9.report.accuracy import Accuracy, score
 from edge_yolov9.report.delta import losers
 
 
-def check(data: Path, names: tuple[str, ...], max_drop: float) -> None:
-    """Before the long work: the data set can be read, has the model's classes, and the budget makes sense.
+@dataclass(frozen=True, eq=False)
+class Gate:
+    """The data set, the float figures on it, and how many AP points an artifact may lose against them."""
 
-    Raises:
-        DataError: the classes differ, or the val split cannot be read.
-        InputError: the budget is negative or not a number.
-    """
-    if not max_drop >= 0:
-        raise InputError(f"--max-drop must not be negative, got {max_drop}")
-    check_names(names, load_data(data).split("val").names)
+    heads: Heads
+    names: tuple[str, ...]
+    input_size: tuple[int, int]
+    """(height, width), pixels."""
+    file: Path
+    split: Split
+    max_drop: float
+    """AP points, 0 to 100."""
+
+    @cached_property
+    def before(self) -> Accuracy:
+        """The float model's figures, measured on first use."""
+        return self.simulate(self.heads)
+
+    def simulate(self, heads: Heads) -> Accuracy:
+        """Figures of raw heads that are not in an artifact."""
+        return score(HeadsDetector(heads, self.names, self.input_size, EVALUATION), self.split, self.names)
+
+    def artifact(self, draft: Bundle, runtime: str | None) -> Accuracy:
+        """Figures of an emitted artifact, through its own runtime (see :func:`edge_yolov9.registry.open_session`)."""
+        with Detector(draft, runtime=runtime, **asdict(EVALUATION)) as detect:
+            return score(detect, self.split, self.names)
+
+    def drop(self, after: Accuracy) -> float:
+        """AP points that are lost; negative where the artifact is better."""
+        return round(100 * (self.before.ap - after.ap), 3)
+
+    def few(self, count: int) -> Gate:
+        """The same gate on at most ``count`` images, evenly spread."""
+        step = -(-len(self.split) // count)
+        return replace(self, split=replace(self.split, images=self.split.images[::step])) if step > 1 else self
+
+    def record(self, after: Accuracy) -> dict[str, Any]:
+        """For the manifest: both sets of figures and the difference."""
+        measured = {"float": self.before.as_dict(), "artifact": after.as_dict()}
+        return {
+            "data": self.file.name,
+            "split": self.split.name,
+            "images": len(self.split),
+            **measured,
+            "drop_points": self.drop(after),
+            "max_drop": self.max_drop,
+            "losing_classes": losers(measured),
+        }
 
 
-def measure(heads: RawHeads, draft: Bundle, data: Path, max_drop: float, runtime: str | None) -> dict[str, Any]:
-    """COCO figures of float and artifact on the val split of ``data``, for the manifest.
+def open_gate(heads: Heads, names: tuple[str, ...], input_size: tuple[int, int], data: Path, max_drop: float) -> Gate:
+    """A gate on the val split of ``data``.
 
     Args:
         heads: the float model.
-        draft: the artifact with its unsealed manifest.
+        names: its classes.
+        input_size: (height, width), pixels.
         data: DATA file.
         max_drop: budget in AP points (0 to 100).
-        runtime: see :func:`edge_yolov9.registry.open_session`.
 
     Raises:
-        DataError: the classes differ, or the split cannot be read.
-        AccuracyError: the drop is over the budget.
+        DataError: see :func:`check_data`.
+        InputError: see :func:`check_budget`.
     """
-    dataset = load_data(data)
-    split, names = dataset.split("val"), draft.manifest.names
-    size = (draft.manifest.input.height, draft.manifest.input.width)
-    before = score(HeadsDetector(heads, names, size, EVALUATION), split, names)
-    with Detector(draft, runtime=runtime, **asdict(EVALUATION)) as detect:
-        after = score(detect, split, names)
-    drop = round(100 * (before.ap - after.ap), 3)
-    if drop > max_drop:
-        raise AccuracyError(
-            f"{draft.manifest.precision} loses {drop:.2f} AP points on {data.name} "
-            f"({100 * before.ap:.2f} -> {100 * after.ap:.2f}), more than the budget of {max_drop:g}; "
-            "no bundle was written. Calibrate with more or better images, choose --precision fp16, or raise --max-drop"
-        )
-    measured = {"float": before.as_dict(), "artifact": after.as_dict()}
-    return {
-        "data": data.name,
-        "split": "val",
-        "images": len(split.images),
-        **measured,
-        "drop_points": drop,
-        "max_drop": max_drop,
-        "losing_classes": losers(measured),
-    }
+    check_budget(max_drop)
+    return Gate(heads, names, input_size, data, check_data(data, names), max_drop)
+
+
+def check_data(data: Path, names: tuple[str, ...]) -> Split:
+    """The val split of a DATA file that a model with the classes ``names`` can be measured on.
+
+    Raises:
+        DataError: the classes differ, the split cannot be read, or nothing in it is labelled.
+    """
+    split = load_data(data).split("val")
+    check_names(names, split.names)
+    if not any(len(record.class_id) and not record.iscrowd.all() for record in split.images):
+        raise DataError(f"no object is labelled in the val split of {data}, so there is no AP to measure on it")
+    return split
+
+
+def check_budget(max_drop: float) -> None:
+    """Raise InputError when the budget is negative or not a number."""
+    if not max_drop >= 0:
+        raise InputError(f"--max-drop must not be negative, got {max_drop}")

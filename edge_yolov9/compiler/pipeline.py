@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -23,11 +24,14 @@ from edge_yolov9.checkpoint import Checkpoint, load
 from edge_yolov9.compiler import calibration, gate, verify
 from edge_yolov9.compiler.export import export_onnx
 from edge_yolov9.compiler.fold import fold
+from edge_yolov9.compiler.gate import Gate
 from edge_yolov9.compiler.job import CalibrationSet, EmitJob, Emitted
 from edge_yolov9.compiler.prune import prune
-from edge_yolov9.compiler.quantization import Scheme, make
+from edge_yolov9.compiler.quantization import Plan, make
 from edge_yolov9.compiler.reference import checked_input_size
-from edge_yolov9.errors import CalibrationError, TargetError
+from edge_yolov9.compiler.search import Search
+from edge_yolov9.data import image_paths
+from edge_yolov9.errors import CalibrationError, DataError, TargetError
 from edge_yolov9.model import RawHeads
 
 PARITY_IMAGES = 8
@@ -45,6 +49,7 @@ class CompileOptions:
     calibration_images: int = 128
     seed: int = 0
     data: Path | None = None
+    """DATA file to measure AP on; for INT8 the one that calibrates, when its val split is labelled."""
     max_drop: float = 1.0
     """Most AP points (0 to 100) that the artifact may lose against the float checkpoint on ``data``."""
 
@@ -71,18 +76,18 @@ def compile_checkpoint(path: Path, options: CompileOptions, destination: Path, r
     stage = _stages(report, timings)
     with stage("load checkpoint"):
         checkpoint = load(path)
-    if options.data is not None:
-        gate.check(options.data, checkpoint.names, options.max_drop)
     size = checked_input_size(options.input_size or checkpoint.input_size)
-    images = _calibration(options, precision, size, checkpoint.names)
+    gate.check_budget(options.max_drop)
+    data = _scored(options, precision, checkpoint.names)
+    images = _calibration(options, precision, size, checkpoint.names, data)
     with tempfile.TemporaryDirectory() as scratch, bundles.writing(destination) as folder:
-        emitter = registry.module(options.target, "emit")
-        job = _prepare(checkpoint, size, precision, images, board, folder, Path(scratch), stage, emitter.SCHEME)
-        emitted: Emitted = emitter.emit(job)
-        manifest = _manifest(path, checkpoint, options, board_name, job, emitted)
-        manifest = _vouch(Bundle(folder, manifest), job, options, stage)
+        job = _prepare(checkpoint, size, precision, images, board, Path(scratch), stage, options.target)
+        budget = data and gate.open_gate(job.heads, checkpoint.names, size, data, options.max_drop)
+        draft = _Draft(path, checkpoint, options, board_name, job)
+        made = draft.search(budget, report) if budget else draft.vouch(draft.emit(job.plan))
         report(f"{'total':<24}{sum(timings.values()):7.1f} s")
-        bundles.seal(folder, replace(manifest, extra={**manifest.extra, "compile_seconds": timings}))
+        shutil.copytree(made.path, folder, dirs_exist_ok=True)
+        bundles.seal(folder, replace(made.manifest, extra={**made.manifest.extra, "compile_seconds": timings}))
     return bundles.read(destination)
 
 
@@ -99,17 +104,33 @@ def _resolve(options: CompileOptions) -> tuple[str, dict[str, Any], str]:
     return name, boards[name], precision
 
 
+def _scored(options: CompileOptions, precision: str, names: tuple[str, ...]) -> Path | None:
+    """The DATA file that AP is measured on: the one that calibrates when none is given and its val split is labelled.
+
+    Raises:
+        DataError: the classes differ, or the file that was asked for cannot be measured on.
+    """
+    if options.data is not None:
+        gate.check_data(options.data, names)
+        return options.data
+    if precision != "int8" or options.calibration is None or not Path(options.calibration).is_file():
+        return None
+    try:
+        gate.check_data(Path(options.calibration), names)
+    except DataError:
+        return None
+    return Path(options.calibration)
+
+
 def _calibration(
-    options: CompileOptions, precision: str, size: tuple[int, int], names: tuple[str, ...]
+    options: CompileOptions, precision: str, size: tuple[int, int], names: tuple[str, ...], data: Path | None
 ) -> CalibrationSet | None:
     if precision != "int8" or options.calibration is None:
         return None
     images = calibration.choose(options.calibration, options.calibration_images, options.seed, size, names)
     scored: frozenset[Path] = frozenset()
-    if options.data is not None:
-        from edge_yolov9.data import image_paths
-
-        scored = frozenset(path.resolve() for path in image_paths(options.data, split="val"))
+    if data is not None:
+        scored = frozenset(path.resolve() for path in image_paths(data, split="val"))
     calibration.check(images, scored)
     return images
 
@@ -120,10 +141,9 @@ def _prepare(
     precision: str,
     images: CalibrationSet | None,
     board: dict[str, Any],
-    folder: Path,
     scratch: Path,
     stage: Stage,
-    scheme: Scheme,
+    target: str,
 ) -> EmitJob:
     with stage("prune and fold"):
         heads = RawHeads(fold(prune(checkpoint.model))).eval()
@@ -132,8 +152,8 @@ def _prepare(
     plan = None
     if images is not None:
         with stage(f"plan INT8 on {len(images)} images"):
-            plan = make(load_onnx(onnx), images, scheme)
-    return EmitJob(heads, onnx, size, precision, images, board, folder, scratch, stage, plan)
+            plan = make(load_onnx(onnx), images, registry.module(target, "emit").SCHEME)
+    return EmitJob(heads, onnx, size, precision, images, board, scratch, scratch, stage, plan)
 
 
 def _manifest(
@@ -161,23 +181,58 @@ def _manifest(
     )
 
 
-def _vouch(draft: Bundle, job: EmitJob, options: CompileOptions, stage: Stage) -> Manifest:
-    """The manifest with parity and, where a data set is given, accuracy; raises where either is not good enough."""
-    runtime = registry.stand_in(options.target)
-    with stage("compare with float"):
-        session = registry.open_session(draft, runtime)
-        try:
-            parity = verify.compare(job.heads, session, draft, _parity_images(job))
-        finally:
-            session.close()
-    parity["runtime"] = runtime or options.target
-    parity["on"] = "synthetic images" if job.calibration is None else "calibration images"
-    manifest = replace(draft.manifest, parity=parity)
-    if options.data is None:
-        return manifest
-    with stage("measure AP"):
-        accuracy = gate.measure(job.heads, Bundle(draft.path, manifest), options.data, options.max_drop, runtime)
-    return replace(manifest, accuracy=accuracy)
+@dataclass(frozen=True)
+class _Draft:
+    """Makes artifacts of one compilation, each in a folder of its own."""
+
+    path: Path
+    checkpoint: Checkpoint
+    options: CompileOptions
+    board: str
+    job: EmitJob
+
+    @property
+    def runtime(self) -> str | None:
+        """What runs the artifacts here."""
+        return registry.stand_in(self.options.target)
+
+    def emit(self, plan: Plan | None) -> Bundle:
+        """Files and an unsealed manifest."""
+        folder = Path(tempfile.mkdtemp(prefix="artifact-", dir=self.job.scratch))
+        scratch = Path(tempfile.mkdtemp(prefix="emit-", dir=self.job.scratch))
+        job = replace(self.job, folder=folder, scratch=scratch, plan=plan)
+        emitted: Emitted = registry.module(self.options.target, "emit").emit(job)
+        shutil.rmtree(scratch)
+        return Bundle(folder, _manifest(self.path, self.checkpoint, self.options, self.board, job, emitted))
+
+    def vouch(self, draft: Bundle) -> Bundle:
+        """The draft with parity in its manifest.
+
+        Raises:
+            ParityError: it does not compute what the checkpoint computes.
+        """
+        with self.job.stage("compare with float"):
+            session = registry.open_session(draft, self.runtime)
+            try:
+                parity = verify.compare(self.job.heads, session, draft, _parity_images(self.job))
+            finally:
+                session.close()
+        parity["runtime"] = self.runtime or self.options.target
+        parity["on"] = "synthetic images" if self.job.calibration is None else "calibration images"
+        return Bundle(draft.path, replace(draft.manifest, parity=parity))
+
+    def search(self, budget: Gate, report: Callable[[str], None]) -> Bundle:
+        """An artifact within the budget, with its figures.
+
+        Raises:
+            AccuracyError: there is none.
+        """
+        search = Search(budget, self.emit, self.vouch, self.runtime, self.job.stage, report)
+        best = search.run(self.job.plan)
+        assert best.after is not None
+        manifest = best.draft.manifest
+        found = {**manifest.extra, "search": search.record()}
+        return Bundle(best.draft.path, replace(manifest, accuracy=budget.record(best.after), extra=found))
 
 
 def _parity_images(job: EmitJob) -> Iterable[NDArray[np.uint8]]:
@@ -200,7 +255,8 @@ def _stages(report: Callable[[str], None], timings: dict[str, float]) -> Stage:
     def stage(name: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
-        timings[name] = round(time.perf_counter() - start, 2)
-        report(f"{name:<24}{timings[name]:7.1f} s")
+        spent = time.perf_counter() - start
+        timings[name] = round(timings.get(name, 0.0) + spent, 2)
+        report(f"{name:<24}{spent:7.1f} s")
 
     return stage

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from edge_yolov9.checkpoint import Checkpoint
 from edge_yolov9.compiler.prune import prune
@@ -14,6 +18,12 @@ from edge_yolov9.detector import checked_frame
 from edge_yolov9.errors import InputError
 from edge_yolov9.geometry import Letterbox
 from edge_yolov9.model import RawHeads
+
+if TYPE_CHECKING:
+    import onnx
+
+Heads = Callable[[Tensor], Sequence[Tensor]]
+"""(1, 3, H, W) RGB in [0, 1] -> the six raw tensors."""
 
 
 def checked_input_size(size: tuple[int, int]) -> tuple[int, int]:
@@ -29,18 +39,33 @@ def checked_input_size(size: tuple[int, int]) -> tuple[int, int]:
     return size
 
 
-def run_heads(heads: RawHeads, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+def run_heads(heads: Heads, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
     """One letterboxed frame (height, width, 3) uint8 BGR -> six float32 arrays (channels, cells)."""
     tensor = torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1])).permute(2, 0, 1)[None].float() / 255
     with torch.inference_mode():
         return [out[0].flatten(1).numpy() for out in heads(tensor)]
 
 
+class OnnxHeads:
+    """Raw heads that ONNX Runtime computes."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        """``model`` takes the pixels and gives the six raw tensors."""
+        from edge_yolov9.compiler.quantization.measure import run_session
+
+        self._session = run_session(model)
+        self._input = self._session.get_inputs()[0].name
+
+    def __call__(self, images: Tensor) -> list[Tensor]:
+        """(1, 3, H, W) RGB in [0, 1] -> the six raw tensors."""
+        return [torch.from_numpy(out) for out in self._session.run(None, {self._input: images.numpy()})]
+
+
 class HeadsDetector:
-    """Float raw heads with the letterbox and decode of :class:`edge_yolov9.Detector`."""
+    """Raw heads with the letterbox and decode of :class:`edge_yolov9.Detector`."""
 
     def __init__(
-        self, heads: RawHeads, names: tuple[str, ...], input_size: tuple[int, int], options: DecodeOptions
+        self, heads: Heads, names: tuple[str, ...], input_size: tuple[int, int], options: DecodeOptions
     ) -> None:
         """``input_size`` is (height, width) pixels."""
         self.names = names

@@ -147,6 +147,29 @@ def test_int8_without_calibration(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_budget_below_zero(tmp_path: Path) -> None:
+    words = (*compile_to(tmp_path / "b"), "--data", DATA, "--max-drop")
+    refused(*words, "-0.5", says="--max-drop must not be negative, got -0.5")
+    refused(*words, "nan", says="--max-drop must not be negative, got nan")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("labels", ["yolo", "coco"])
+def test_data_without_annotations(labels: str, tmp_path: Path) -> None:
+    shutil.copy(PICTURE, tmp_path / "a.jpg")
+    data, out, names = tmp_path / "data.yaml", tmp_path / "b", ["RBC", "WBC", "Platelets"]
+    if labels == "yolo":
+        data.write_text(f"train: .\nval: .\nnames: {names}\n")
+        refused(*compile_to(out), "--data", data, says="no image of val has labels")
+    else:
+        categories = [{"id": index, "name": name} for index, name in enumerate(names)]
+        images = [{"id": 1, "file_name": "a.jpg", "width": 416, "height": 416}]
+        (tmp_path / "a.json").write_text(json.dumps({"images": images, "annotations": [], "categories": categories}))
+        data.write_text(f"val: {{images: ., annotations: a.json}}\nnames: {names}\n")
+        refused(*compile_to(out), "--data", data, says="no object is labelled in the val split")
+    assert not out.exists()
+
+
 def test_an_image_size_that_is_no_multiple_of_32(tmp_path: Path) -> None:
     refused(*compile_to(tmp_path / "b"), "--imgsz", "300", says="multiple of 32")
     assert list(tmp_path.iterdir()) == []

@@ -40,6 +40,8 @@ class Plan:
     """Relative error of the raw maps on calibration images under each rule for ranges."""
     equalized: int = 0
     """Channels whose scale was moved into the next layer."""
+    candidates: Mapping[str, Mapping[str, Range]] = field(default_factory=dict, repr=False)
+    """The ranges under each rule."""
     seen: Mapping[str, Seen] = field(default_factory=dict, repr=False)
     floats: Graph | None = None
     """The graph before its biases were corrected."""
@@ -62,6 +64,13 @@ class Plan:
                 state[name].copy_(torch.from_numpy(np.array(value)))
         return ready
 
+    def with_rule(self, rule: str) -> Plan:
+        """The same plan under another rule for ranges, all INT8."""
+        assert self.floats is not None
+        ranges = self.candidates[rule]
+        graph = with_weights(self.floats, correct.biases(self.floats, self.seen, ranges, self.scheme))
+        return replace(self, rule=rule, ranges=ranges, graph=graph, floating=frozenset())
+
     def keep_float(self, groups: Iterable[str]) -> Plan:
         """The same plan with more groups in float."""
         assert self.floats is not None
@@ -69,30 +78,35 @@ class Plan:
         biases = correct.biases(self.floats, self.seen, self.ranges, self.scheme, floating)
         return replace(self, floating=floating, graph=with_weights(self.floats, biases))
 
+    def alone(self, group: str) -> Plan:
+        """The same plan with everything in float but one group and what lies inside its activation."""
+        groups = frozenset(self.graph.group.values())
+        inner = {self.graph.group[name] for name, out in self._inner() if self.graph.group[out] == group}
+        return self.keep_float(groups - {group} - inner - self.floating)
+
     def float_layers(self) -> list[str]:
         """Convolutions that stay float, by the name of their weights."""
         floats = self.graph.floats(self.floating)
         return [
             node.input[1].removesuffix(".weight")
             for node in self.graph.convolutions
-            if node.input[0] in floats or node.output[0] in floats
+            if node.input[0] in floats or (self.scheme.everywhere and node.output[0] in floats)
         ]
 
-    def sensitivity(self, count: int = 4) -> dict[str, float]:
-        """Signal to noise ratio (dB) of the raw maps when one group alone is quantized, the worst first."""
+    def sensitivity(self, count: int = 2) -> dict[str, float]:
+        """Signal to noise ratio (dB) of the raw maps when one group alone is quantized, the worst first.
+
+        Args:
+            count: calibration images that it is measured on.
+        """
         assert self.floats is not None
         assert self.images is not None
         judges = list(self.images.few(count))
         wanted = raw_maps(self.floats.model, judges)
-        groups = frozenset(self.graph.group.values())
-        outer = {self.graph.group[name] for name in self.graph.group if name not in self.graph.inner}
+        outer = {group for name, group in self.graph.group.items() if name not in self.graph.inner} - self.floating
         found: dict[str, float] = {}
         for group in sorted(outer):
-            alone = (
-                groups - {group} - {self.graph.group[n] for n, out in self._inner() if self.graph.group[out] == group}
-            )
-            plan = self.keep_float(alone - self.floating)
-            error = relative_error(raw_maps(plan.insert(), judges), wanted)
+            error = relative_error(raw_maps(self.alone(group).insert(), judges), wanted)
             found[group] = round(-20 * float(np.log10(max(error, 1e-10))), 2)
         return dict(sorted(found.items(), key=lambda item: item[1]))
 
@@ -137,14 +151,11 @@ def make(model: onnx.ModelProto, images: CalibrationSet, scheme: Scheme) -> Plan
         seen = measure(graph, tensors, len(images))
         weights = importance(graph, _variance(graph, seen))
     candidates = choose(graph, seen, weights, scheme)
+    plan = Plan(graph, scheme, {}, candidates=candidates, seen=seen, floats=graph, images=tensors, equalized=equalized)
     errors: dict[str, float] = {}
-    plans: dict[str, Plan] = {}
-    for rule, ranges in candidates.items():
-        corrected = with_weights(graph, correct.biases(graph, seen, ranges, scheme))
-        plans[rule] = Plan(corrected, scheme, ranges, rule=rule, seen=seen, floats=graph, images=tensors)
-        errors[rule] = round(relative_error(raw_maps(plans[rule].insert(), judges), wanted), 5)
-    best = min(errors, key=lambda rule: errors[rule])
-    return replace(plans[best], errors=errors, equalized=equalized)
+    for rule in candidates:
+        errors[rule] = round(relative_error(raw_maps(plan.with_rule(rule).insert(), judges), wanted), 5)
+    return replace(plan, errors=errors).with_rule(min(errors, key=lambda rule: errors[rule]))
 
 
 def _variance(graph: Graph, seen: Mapping[str, Seen]) -> dict[str, float]:
