@@ -119,10 +119,21 @@ def show(found: Mapping[str, Any]) -> None:
     _line("input", f"{tensor['dtype']} {tensor['layout']} {found['input']['color']}, {_shape(tensor['shape'])}")
     for name, count in found["sizes"].items():
         _line("model" if name == found["model"] else "", f"{name}, {count / 1e6:.2f} MB")
+    if "plan" in found["extra"]:
+        _tree("int8", _int8(found["extra"]))
     if "npu" in found["extra"]:
         _tree("npu", found["extra"]["npu"])
     for key in ("accuracy", "parity", "calibration", "tools", "licence", "source"):
         _tree(key, found[key] or "not given")
+
+
+def _int8(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """What was decided, without the range of every tensor."""
+    plan, search = extra["plan"], extra.get("search", {})
+    found = {"ranges": plan["rule"], "float layers": plan["float_layers"] or "none"}
+    if "attempts" in search:
+        found["attempts"] = len(search["attempts"])
+    return {**found, **({"latency": search["latency"]} if "latency" in search else {})}
 
 
 def _show_costs(costs: Mapping[str, Any], size: Mapping[str, int]) -> None:

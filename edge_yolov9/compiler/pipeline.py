@@ -84,7 +84,7 @@ def compile_checkpoint(path: Path, options: CompileOptions, destination: Path, r
         job = _prepare(checkpoint, size, precision, images, board, Path(scratch), stage, options.target)
         budget = data and gate.open_gate(job.heads, checkpoint.names, size, data, options.max_drop)
         draft = _Draft(path, checkpoint, options, board_name, job)
-        made = draft.search(budget, report) if budget else draft.vouch(draft.emit(job.plan))
+        made = draft.search(budget, report) if budget else draft.unmeasured()
         report(f"{'total':<24}{sum(timings.values()):7.1f} s")
         shutil.copytree(made.path, folder, dirs_exist_ok=True)
         bundles.seal(folder, replace(made.manifest, extra={**made.manifest.extra, "compile_seconds": timings}))
@@ -220,6 +220,12 @@ class _Draft:
         parity["runtime"] = self.runtime or self.options.target
         parity["on"] = "synthetic images" if self.job.calibration is None else "calibration images"
         return Bundle(draft.path, replace(draft.manifest, parity=parity))
+
+    def unmeasured(self) -> Bundle:
+        """The one artifact that is made where nothing is labelled."""
+        made = self.vouch(self.emit(self.job.plan))
+        verify.check_boxes(made.manifest.parity)
+        return made
 
     def search(self, budget: Gate, report: Callable[[str], None]) -> Bundle:
         """An artifact within the budget, with its figures.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,9 @@ from edge_yolov9.registry import Session
 
 LEAST_SQNR_DB = {"fp32": 60.0, "fp16": 20.0, "int8": 5.0}
 """Signal to quantization noise below which an artifact does not compute what the checkpoint computes."""
+
+LEAST_FOUND, FEW_BOXES = 0.8, 20
+"""Share of the float model's boxes that an artifact must find again where no AP is measured; and too few to tell."""
 
 CONSEQUENCE = "; no bundle was written"
 
@@ -57,6 +60,21 @@ def compare(heads: RawHeads, session: Session, bundle: Bundle, images: Iterable[
     tensors = {name: _figures(totals[name], n) for name, n in zip(OUTPUT_NAMES, cells, strict=True)}
     _judge(tensors, manifest.precision, manifest.target)
     return {"images": count, "tensors": tensors, "boxes": {"float": wanted, "found_again": found}}
+
+
+def check_boxes(parity: Mapping[str, Any]) -> None:
+    """Where no data set tells the AP, the float model's own boxes are the least that an artifact must find.
+
+    Raises:
+        ParityError: it finds too few of them again.
+    """
+    wanted, found = parity["boxes"]["float"], parity["boxes"]["found_again"]
+    if wanted >= FEW_BOXES and found < LEAST_FOUND * wanted:
+        raise ParityError(
+            f"the artifact finds only {found} of the float model's {wanted} boxes again, expected at least "
+            f"{100 * LEAST_FOUND:.0f} %{CONSEQUENCE}. Add --data DATA, so that AP is measured and sensitive layers can "
+            "stay float, or choose --precision fp16"
+        )
 
 
 def _real(values: NDArray[Any], spec: TensorSpec) -> NDArray[np.float32]:

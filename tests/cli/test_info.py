@@ -47,6 +47,10 @@ def bundle(tmp_path: Path) -> Path:
         accuracy={"data": "bccd.yaml", "float": {"AP": 0.6068}, "artifact": {"AP": 0.6038}, "drop_points": 0.3},
         source={"file": "a.pt", "facts": {"epoch": 3}},
         licence={"weights": "not stated", "data": "MIT"},
+        extra={
+            "plan": {"rule": "mse", "float_layers": ["stem", "neck.0"], "tensors": {"images": {"low": 0, "high": 1}}},
+            "search": {"attempts": [{}, {}], "latency": {"ms": 5.5, "cost_percent": 4.0}},
+        },
     )
     folder = tmp_path / "bundle"
     with bundles.writing(folder) as draft:
@@ -104,6 +108,10 @@ def test_a_bundle_for_people(bundle: Path) -> None:
         "openvino 2026.4, nncf 3.4",
         "weights not stated, data MIT",
         "epoch 3",
+        "ranges     mse",
+        "float layers stem, neck.0",
+        "attempts   2",
+        "ms 5.5, cost_percent 4",
     ):
         assert words in text
     assert "\x1b" not in text
