@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -12,9 +14,9 @@ from numpy.typing import NDArray
 
 from edge_yolov9.errors import SourceError
 
-OPEN_SECONDS = 15
+OPEN_SECONDS = 10
 """How long a source may take to open."""
-READ_SECONDS = 10
+READ_SECONDS = 5
 """Without a frame for so long, a network stream is lost."""
 
 Image = NDArray[np.uint8]
@@ -48,13 +50,16 @@ class Capture(Protocol):
 class OpenCVCapture:
     """``cv2.VideoCapture``."""
 
-    def __init__(self, name: str, *spec: Any) -> None:
+    def __init__(self, name: str, *spec: Any, patience: float = float("inf")) -> None:
         """Open ``spec``, the arguments of ``cv2.VideoCapture``; ``name`` is for messages.
+
+        A read of more than ``patience`` seconds is an error also where it ends with a frame: after its limit FFmpeg
+        hands out what the decoder still held, and waits again for each.
 
         Raises:
             SourceError: it does not open.
         """
-        self._name = name
+        self._name, self._patience = name, patience
         failure = f"{name} does not open; check that it is connected, reachable and not in use"
         with quiet():
             try:
@@ -70,10 +75,13 @@ class OpenCVCapture:
 
     def read(self) -> Image | None:
         """See :class:`Capture`."""
+        start = time.monotonic()
         try:
             fine, image = self._device.read()
         except cv2.error as error:
             raise SourceError(f"{self._name}: OpenCV failed to read a frame") from error
+        if time.monotonic() - start > 0.9 * self._patience:
+            raise SourceError(f"{self._name}: no frame for {self._patience} s")
         return np.asarray(image, np.uint8) if fine else None
 
     def position(self) -> float:
@@ -88,13 +96,18 @@ class OpenCVCapture:
 def open_url(url: str, name: str) -> OpenCVCapture:
     """A network stream by FFmpeg, over TCP where RTSP offers it, with limits on the wait.
 
+    One thread decodes what is live: several would hold back as many frames. What that is too slow for (4K HEVC on a
+    small board) wants the board's own decoder, in a GStreamer pipeline.
+
     Raises:
         SourceError: it does not open.
     """
     if not cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG):
         return OpenCVCapture(name, url)
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 1000 * OPEN_SECONDS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 1000 * READ_SECONDS]
-    return OpenCVCapture(name, url, cv2.CAP_FFMPEG, limits)
+    if not re.match(r"https?:|file:", url, re.IGNORECASE):
+        limits += [cv2.CAP_PROP_N_THREADS, 1]
+    return OpenCVCapture(name, url, cv2.CAP_FFMPEG, limits, patience=READ_SECONDS)
 
 
 @contextmanager

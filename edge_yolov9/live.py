@@ -38,13 +38,13 @@ class Status:
     source: str
     """Its name, without a password."""
     reason: str
-    """Why it was lost, or why the last attempt failed."""
+    """Why it was lost; before a further attempt, why the last one failed."""
     attempt: int = 0
     """Attempts to open it again since it was lost."""
 
     def __str__(self) -> str:
-        text = {"lost": "is lost", "reconnecting": f"is being opened again ({self.attempt})", "back": "is back"}
-        return f"{self.source} {text[self.event]}: {self.reason}"
+        text = {"lost": "lost", "reconnecting": f"opening it again, attempt {self.attempt}", "back": "back"}
+        return f"{self.source}: {text[self.event]} ({self.reason})"
 
 
 class Reader:
@@ -113,26 +113,27 @@ class Reader:
         except SourceError as error:
             if not self.live:
                 raise
-            return None, str(error)
+            return None, self._reason(error)
 
-    def _reconnect(self, reason: str) -> Image | None:
+    def _reconnect(self, cause: str) -> Image | None:
         """The first frame after a loss; None when ``stop`` came first."""
-        self._release()
+        reason = cause
         lost, attempt, wait = time.monotonic(), 0, FIRST_WAIT
         self._tell("lost", reason)
+        self._release()  # takes its time where the other side does not answer
         while not self._stop.wait(wait):
             attempt, wait = attempt + 1, min(2 * wait, LONGEST_WAIT)
             self._tell("reconnecting", reason, attempt)
             try:
                 self._capture = self._open()
             except SourceError as error:
-                reason = str(error)
+                reason = self._reason(error)
                 continue
             image, why = self._read()
             if image is not None:
                 self.reconnects += 1
                 self._index += max(1, round((time.monotonic() - lost) * (self.fps or 1)))
-                self._tell("back", reason, attempt)
+                self._tell("back", cause, attempt)
                 return image
             reason = why
             self._release()
@@ -142,6 +143,9 @@ class Reader:
         capture, self._capture = self._capture, None
         if capture is not None:
             capture.release()
+
+    def _reason(self, error: SourceError) -> str:
+        return str(error).removeprefix(self._name).lstrip(": ")
 
     def _tell(self, event: Literal["lost", "reconnecting", "back"], reason: str, attempt: int = 0) -> None:
         if self._status is not None:
