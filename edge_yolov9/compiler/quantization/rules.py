@@ -48,6 +48,8 @@ class Scheme:
     """Every tensor between two operators is INT8, not only what a convolution or a move reads."""
     outputs: bool = False
     """The raw maps are INT8 too."""
+    moves: bool = True
+    """Outputs of operators that only move values get a pair of their own, though their inputs have the same one."""
     integers: bool = True
     """Weights are stored as integers; TensorRT 8 takes no int8 constant, there they are rounded floats."""
 
