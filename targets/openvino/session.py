@@ -29,9 +29,8 @@ def open_sessions(bundle: Bundle, threads: int | None, count: int) -> list[OpenV
         BundleError: OpenVINO cannot read the model, or it is not the one that the manifest describes.
     """
     try:
-        core = ov.Core()
-        device = _device(core, str(bundle.manifest.extra.get("device", "CPU")))
-        compiled = core.compile_model(bundle.model_path, device, _properties(bundle, device, threads, count))
+        device = _device(str(bundle.manifest.extra.get("device", "CPU")))
+        compiled = ov.Core().compile_model(bundle.model_path, device, _properties(bundle, device, threads, count))
         _check_input(bundle, compiled)
         return [OpenVINOSession(bundle, compiled) for _ in range(count)]
     except RuntimeError as error:
@@ -74,9 +73,14 @@ class OpenVINOSession:
         self._request = None
 
 
-def _device(core: Any, wanted: str) -> str:
+def present(device: str) -> bool:
+    """Whether OpenVINO finds ``device`` ("CPU", "GPU", "NPU") on this machine."""
+    return device == "CPU" or any(name.partition(".")[0] == device for name in ov.Core().available_devices)
+
+
+def _device(wanted: str) -> str:
     """``wanted`` where this machine has it, else the CPU, with a line in the log."""
-    if wanted == "CPU" or any(name.partition(".")[0] == wanted for name in core.available_devices):
+    if present(wanted):
         return wanted
     log.warning("OpenVINO finds no %s on this machine; running on the CPU instead", wanted)
     return "CPU"
