@@ -31,6 +31,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--calibration", type=Path, default=DATA.parent / "bccd" / "images" / "train")
     parser.add_argument("--images", type=int, default=16, help="that calibrate; they do not change the speed")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--folder", type=Path, help="keep the bundles there, and use those that are there already")
     return parser.parse_args()
 
 
@@ -44,16 +45,17 @@ def compile_all(given: argparse.Namespace, folder: Path) -> dict[tuple[str, str,
                 for precision in PRECISIONS:
                     images = given.calibration if precision == "int8" else None
                     options = CompileOptions(target, board, precision, (size, size), images, given.images)
-                    path = folder / f"{len(made)}"
-                    compile_checkpoint(checkpoint, options, path, lambda line: None)
+                    path = folder / f"{checkpoint.stem}-{target}-{size}-{precision}"
+                    if not path.exists():
+                        compile_checkpoint(checkpoint, options, path, lambda line: None)
                     made[checkpoint.stem, target, size, precision] = path
     return made
 
 
 def main() -> None:
     given = arguments()
-    with tempfile.TemporaryDirectory() as folder:
-        made = compile_all(given, Path(folder))
+    with tempfile.TemporaryDirectory() as scratch:
+        made = compile_all(given, given.folder or Path(scratch))
         rounds = dict(zip(made, in_turn(list(made.values()), rounds=given.rounds), strict=True))
     print(f"{registry.cores()} cores, {given.rounds} rounds")
     for (checkpoint, target, size, precision), times in rounds.items():
