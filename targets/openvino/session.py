@@ -15,8 +15,8 @@ from edge_yolov9.errors import BundleError, InferenceError
 log = logging.getLogger(__name__)
 
 WHOLE_KERNELS = {"SNIPPETS_MODE": "DISABLE"}
-"""Lets the CPU plugin put a residual add into the convolution before it; its own generated kernels otherwise take the add
-first when an activation stands between. 3 to 4 % of an INT8 YOLOv9-T at 320 px (2026.4). The switch is not documented, so
+"""Lets the CPU plugin put a residual add into the convolution before it; else its own generated kernels take the add
+first when an activation stands between. 3 to 4 % of an INT8 YOLOv9-T at 320 px (2026.4). The switch is not documented:
 a version that does not know it goes on without."""
 
 
