@@ -164,8 +164,10 @@ def _manifest(
         described = calibration.describe(job.calibration, options.calibration, options.seed)
     own = {"edge-yolov9": importlib.metadata.version("edge-yolov9"), "torch": torch.__version__}
     facts = dict(checkpoint.facts)
+    model = checkpoint.model
+    source = {"file": path.name, "sha256": bundles.sha256(path), "variant": checkpoint.variant, "facts": facts}
     return Manifest(
-        variant=f"gelan-{checkpoint.model.variant.size}",
+        variant=f"gelan-{model.variant.size}",
         names=checkpoint.names,
         target=options.target,
         board=board,
@@ -175,7 +177,7 @@ def _manifest(
         model=emitted.model,
         tools={**own, **emitted.tools},
         calibration=described,
-        source={"file": path.name, "sha256": bundles.sha256(path), "variant": checkpoint.variant, "facts": facts},
+        source={**source, "options": model.options.changed()},
         licence={part: str(facts.get(f"{part}_licence", "not stated")) for part in ("weights", "data")},
         extra={**emitted.extra, **({"plan": job.plan.describe()} if job.plan else {})},
     )

@@ -24,7 +24,7 @@ from edge_yolov9.report.accuracy import Accuracy
 AIM = 0.2
 """AP points; another rule for ranges is tried until the drop is under this, for it costs nothing on the device."""
 
-RIVAL = 1.5
+RIVAL = 2.0
 """A rule whose error on the raw maps is more than this many times the least is not worth an attempt."""
 
 SUSPECTS = 8

@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edge_yolov9.compiler.job import CalibrationSet
-from edge_yolov9.compiler.quantization.rules import Graph
+from edge_yolov9.compiler.quantization.rules import Graph, audible
 from edge_yolov9.errors import CompileError
 
 PIXELS = 1024
@@ -122,9 +122,10 @@ def raw_maps(model: onnx.ModelProto, images: Images) -> list[list[NDArray[np.flo
 
 
 def relative_error(maps: list[list[NDArray[np.float32]]], wanted: list[list[NDArray[np.float32]]]) -> float:
-    """Root of squared error over squared value, the mean over the raw maps."""
+    """Root of squared error over squared value, the mean over the raw maps; class logits as far as they are audible."""
     errors = []
-    for got, want in zip(zip(*maps, strict=True), zip(*wanted, strict=True), strict=True):
+    for index, pairs in enumerate(zip(zip(*maps, strict=True), zip(*wanted, strict=True), strict=True)):
+        got, want = ([audible(item) for item in items] if index % 2 else items for items in pairs)
         squares = sum(float(((a - b) ** 2).sum()) for a, b in zip(got, want, strict=True))
         errors.append((squares / max(sum(float((b**2).sum()) for b in want), 1e-30)) ** 0.5)
     return float(np.mean(errors))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_yolov9.compiler.quantization.measure import Seen
-from edge_yolov9.compiler.quantization.rules import GATES, Array, Graph, Scheme, activation
+from edge_yolov9.compiler.quantization.rules import GATES, LEAST_LOGIT, Array, Graph, Scheme, activation
 
 PREFERENCE = 0.9
 """A rule that clips must bring the noise under this share of what min-max makes: unseen images are wider."""
@@ -84,10 +84,12 @@ def fixed(graph: Graph, name: str) -> bool:
 
 
 def extremes(graph: Graph, seen: Mapping[str, Seen], names: list[str]) -> tuple[float, float]:
-    """Least and largest value of a group, 0 included; [0, 1] for pixels and gates."""
+    """Least and largest value of a group, 0 included; [0, 1] for pixels and gates, audible values of class logits."""
     if fixed(graph, names[0]):
         return 0.0, 1.0
     low = min(0.0, *(float(seen[name].low.min()) for name in names))
+    if names[0] in graph.classes:
+        low = max(low, LEAST_LOGIT)
     high = max(0.0, *(float(seen[name].high.max()) for name in names))
     return low, max(high, low + 1e-6)
 
