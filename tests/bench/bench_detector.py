@@ -13,7 +13,9 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -75,9 +77,11 @@ def busy_frame(first: int = 0) -> Image:
 
 def bare(detect: Detector) -> Callable[[], object]:
     """The vendor runtime's own call, on the input that the last frame left behind."""
-    session = detect._lane._session
-    run = session._request.infer if detect.bundle.manifest.target == "openvino" else session._interpreter.invoke  # type: ignore[union-attr]
-    return run  # type: ignore[no-any-return]
+    session: Any = detect._lane._session
+    if detect.bundle.manifest.target == "openvino":
+        return partial(session._request.infer, share_outputs=True)
+    run: Callable[[], object] = session._interpreter.invoke
+    return run
 
 
 def host_work(
