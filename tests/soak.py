@@ -25,7 +25,6 @@ from tests.conftest import PICTURES
 
 CALLS, STREAMED, LIVE = 100, 100, 50
 LAP = CALLS + STREAMED + LIVE
-live.FIRST_WAIT = live.LONGEST_WAIT = 0.001
 
 
 class Camera:
@@ -75,7 +74,8 @@ def state(before: int | None = None) -> tuple[float, int, int]:
 def main(bundle: str, frames: str) -> None:
     """Go round and print."""
     pictures = cycle([read_image(file) for file in sorted(PICTURES.iterdir())[:7]])
-    rows = []
+    rows: list[tuple[float, int, int]] = []
+    live.FIRST_WAIT = live.LONGEST_WAIT = 0.001
     with Detector(bundle) as detect:
         for _ in range(int(frames) // LAP):
             lap(detect, pictures)
