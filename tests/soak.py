@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from edge_yolov9 import Detector, live
@@ -73,7 +74,8 @@ def state(before: int | None = None) -> tuple[float, int, int]:
 
 def main(bundle: str, frames: str) -> None:
     """Go round and print."""
-    pictures = cycle([read_image(file) for file in sorted(PICTURES.iterdir())[:7]])
+    # small ones: how many frames wait in a stream when it ends is chance, and malloc keeps their memory
+    pictures = cycle([cv2.resize(read_image(file), (320, 240)) for file in sorted(PICTURES.iterdir())[:7]])
     rows: list[tuple[float, int, int]] = []
     live.FIRST_WAIT = live.LONGEST_WAIT = 0.001
     with Detector(bundle) as detect:
