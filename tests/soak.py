@@ -64,6 +64,8 @@ def lap(detect: Detector, pictures: Iterator[np.ndarray]) -> None:
 
 def state(before: int | None = None) -> tuple[float, int, int]:
     """Resident MB, threads (also of the runtime), file handles. The kernel may take a moment to bury a thread."""
+    if before is None:
+        time.sleep(1)
     end = time.monotonic() + 5
     while before is not None and time.monotonic() < end and len(os.listdir("/proc/self/task")) > before:  # noqa: PTH208
         time.sleep(0.01)
