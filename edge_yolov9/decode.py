@@ -100,8 +100,10 @@ class Decoder:
     def _boxes(self, index: int, box: NDArray[Any], cells: NDArray[np.int64]) -> Floats:
         """Expected distance to each side, in cells, around the cell's centre -> xyxy in input pixels."""
         scale, _ = self._scales[2 * index]  # softmax does not see the zero point
-        bins = box[:, cells].astype(np.float32).reshape(4, len(self._bins), -1) * np.float32(scale)
-        weights = np.exp(bins - bins.max(axis=1, keepdims=True, initial=-np.inf))
+        weights = box[:, cells].astype(np.float32, copy=False).reshape(4, len(self._bins), -1)
+        weights *= np.float32(scale)
+        weights -= weights.max(axis=1, keepdims=True, initial=-np.inf)
+        np.exp(weights, out=weights)
         sides = np.einsum("sbn,b->sn", weights, self._bins) / weights.sum(axis=1)
         centre = self._centres[index][:, cells]
         xyxy = np.concatenate((centre - sides[:2], centre + sides[2:])).T * np.float32(self._strides[index])

@@ -158,33 +158,33 @@ class Detector:
             tracker = ByteTrack(source.fps or 30, confidence=options.confidence, low=low)
             options = replace(options, confidence=low)
         try:
-            lanes = [self._lane] if source.latest else self._lanes()
+            with self._opening:
+                if self._closed:
+                    raise InferenceError("this Detector is closed; open the bundle again")
+                stream = Stream(source, [self._lane] if source.latest else self._lanes(), options, tracker)
+                self._streams.add(stream)
         except BaseException:
             source.close()
             raise
-        stream = Stream(source, lanes, options, tracker)
-        self._streams.add(stream)
         return stream
 
     def _lanes(self) -> list[Lane]:
         """Lanes for frames side by side; loaded when they are first wanted."""
-        with self._opening:
-            if self._closed:
-                raise InferenceError("this Detector is closed; open the bundle again")
-            if not self._parallel:
-                gpu = self.bundle.manifest.target == "jetson" and self._runtime is None
-                count = GPU_LANES if gpu else min(self._threads or cores(), MOST_LANES)
-                if count == 1:
-                    return [self._lane]
-                sessions = open_sessions(self.bundle, self._runtime, self._threads, count)
-                self._parallel = [Lane(session, self.bundle.manifest) for session in sessions]
-            return self._parallel
+        if not self._parallel:
+            gpu = self.bundle.manifest.target == "jetson" and self._runtime is None
+            count = GPU_LANES if gpu else min(self._threads or cores(), MOST_LANES)
+            if count == 1:
+                return [self._lane]
+            sessions = open_sessions(self.bundle, self._runtime, self._threads, count)
+            self._parallel = [Lane(session, self.bundle.manifest) for session in sessions]
+        return self._parallel
 
     def close(self) -> None:
         """End the streams and free the runtime. Calling it twice does no harm."""
         with self._opening:
             self._closed = True
-        for stream in list(self._streams):
+            streams = list(self._streams)
+        for stream in streams:
             stream.close()
         for lane in (self._lane, *self._parallel):
             lane.close()

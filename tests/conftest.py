@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,24 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs ../shared (parity recordings, published checkpoints), which is not here")
     return SHARED
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lost source is tried again after hundredths of a second."""
+    from edge_yolov9 import live
+
+    monkeypatch.setattr(live, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(live, "LONGEST_WAIT", 0.05)
+
+
+@pytest.fixture
+def nothing_leaks() -> Iterator[None]:
+    """As many threads and open files as before."""
+
+    def counts() -> tuple[int, int]:
+        return threading.active_count(), len(list(Path("/proc/self/fd").glob("*")))
+
+    before = counts()
+    yield
+    assert counts() == before

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import pickle
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
-from edge_yolov9 import Detector
+from edge_yolov9 import Detections, Detector
 from edge_yolov9.errors import InferenceError, InputError, RuntimeNotInstalled, TargetError
 from edge_yolov9.geometry import iou_matrix
 from edge_yolov9.sources import read_image
@@ -61,6 +66,80 @@ def test_frames_of_any_size_and_views(compiled: Compiled) -> None:
             assert boxes.shape[1] == 4
         grey = frame[:, :, 0]
         assert np.array_equal(detect(grey).xyxy, detect(np.repeat(grey[:, :, None], 3, 2)).xyxy)
+
+
+def same(found: list[Detections], expected: list[Detections]) -> None:
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        assert np.array_equal(one.class_id, other.class_id)
+        assert np.array_equal(one.xyxy, other.xyxy)
+        assert np.array_equal(one.confidence, other.confidence)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("target", "precision"), [("openvino", "int8"), ("tflite", "int8"), ("onnx", "fp32"), ("openvino", "fp32")]
+)
+def test_threads_streams_and_batches_give_the_same_as_one(
+    compiled: Compiled, target: str, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All at the same time, on more lanes than there are cores, and another detector beside them."""
+    monkeypatch.setattr("edge_yolov9.detector.cores", lambda: 3)
+    files = sorted(PICTURES.iterdir())[:12]
+    frames = [read_image(file) for file in files]
+    with Detector(compiled(target, precision)) as detect, Detector(compiled(target, precision)) as other:
+        expected = [detect(frame) for frame in frames]
+        assert sum(map(len, expected)) > 50
+        ways: list[Callable[[], list[Detections]]] = [
+            lambda: [detect(frame) for frame in frames],
+            lambda: [detect(frame) for frame in frames],
+            lambda: [other(frame) for frame in frames],
+            lambda: detect.batch(frames),
+            lambda: [found for _, found in detect.stream(PICTURES)][:12],
+            lambda: [found for _, found in detect.stream(PICTURES)][:12],
+        ]
+        with ThreadPoolExecutor(len(ways)) as pool:
+            for result in pool.map(lambda way: way(), ways):
+                same(result, expected)
+
+
+def detect_in_another_process(detect: Detector, file: Path) -> Detections:
+    with detect:
+        return detect(read_image(file))
+
+
+def test_pickled_by_path_into_other_processes(compiled: Compiled, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = compiled("onnx", "fp32")
+    monkeypatch.chdir(folder.parent)
+    with Detector(folder.name, confidence=0.4, max_detections=7, threads=1) as detect:
+        with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+            found = list(pool.map(detect_in_another_process, [detect] * 3, [FRAME] * 3, timeout=60))
+        same(found, [detect(read_image(FRAME))] * 3)
+        assert 0 < len(found[0]) <= 7
+        copy = pickle.loads(pickle.dumps(detect))
+    same([copy(read_image(FRAME))], found[:1])
+    assert (copy.options, copy.bundle.path) == (detect.options, folder)
+    copy.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["openvino", "tflite", "onnx"])
+def test_a_call_allocates_nothing_of_the_size_of_an_image(compiled: Compiled, target: str) -> None:
+    frame = cv2.resize(read_image(FRAME), (1280, 720))
+    with Detector(compiled(target, "int8")) as detect:
+        for _ in range(3):
+            assert len(detect(frame)) >= 5
+        height, width = detect.input_size
+        tracemalloc.start()
+        try:
+            tracemalloc.clear_traces()
+            kept = [detect(frame) for _ in range(5)]
+            before, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert len(kept) == 5
+    print(f"\n{target}: peak {peak / 1024:.0f} KiB over five calls, kept {before / 1024:.0f} KiB")
+    assert peak - before < height * width * 3 < frame.nbytes
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,7 @@ class OnnxSession:
         self._dtypes = [np.dtype(spec.dtype) for spec in manifest.outputs]
         swap = manifest.input.color == "RGB"
         self._planes = self._input[0, ::-1] if swap else self._input[0]
+        self._plane = np.empty(self._input.shape[2:], np.uint8)
         self._scale = self._input.dtype.type(manifest.input.scaling)
 
     def _check(self, bundle: Bundle) -> None:
@@ -94,8 +95,8 @@ class OnnxSession:
             raise InferenceError("this ONNX Runtime session is closed; open the bundle again")
         if image.shape != (*self._input.shape[2:], 3):
             raise InferenceError(f"expected a frame of shape {(*self._input.shape[2:], 3)}, got {image.shape}")
-        for plane, target in zip(cv2.split(image), self._planes, strict=True):
-            np.multiply(plane, self._scale, out=target)
+        for channel, target in enumerate(self._planes):
+            np.multiply(cv2.extractChannel(image, channel, self._plane), self._scale, out=target)
         try:
             raw = self._session.run(self._names, self._feed)
         except FAILURES as error:

@@ -68,7 +68,7 @@ class OpenVINOSession:
             raise InferenceError("this OpenVINO session is closed; open the bundle again")
         try:
             self._request.set_input_tensor(ov.Tensor(image[None], shared_memory=True))
-            self._request.infer()
+            self._request.infer(share_outputs=True)  # else it copies all of them into a result that nobody wants
         except RuntimeError as error:
             raise InferenceError(f"OpenVINO failed to run the model: {_last_line(error)}") from error
         return list(self._outputs)
