@@ -47,6 +47,8 @@ class CompileOptions:
     data: Path | None = None
     max_drop: float = 1.0
     """Most AP points (0 to 100) that the artifact may lose against the float checkpoint on ``data``."""
+    preset: str | None = None
+    """What another program needs, written beside the model: see ``registry.PRESETS``."""
 
 
 Stage = Callable[[str], AbstractContextManager[None]]
@@ -81,6 +83,8 @@ def compile_checkpoint(path: Path, options: CompileOptions, destination: Path, r
         emitted: Emitted = emitter.emit(job)
         manifest = _manifest(path, checkpoint, options, board_name, job, emitted)
         manifest = _vouch(Bundle(folder, manifest), job, options, stage)
+        if options.preset is not None:
+            registry.module(options.target, options.preset).write(folder, manifest)
         report(f"{'total':<24}{sum(timings.values()):7.1f} s")
         bundles.seal(folder, replace(manifest, extra={**manifest.extra, "compile_seconds": timings}))
     return bundles.read(destination)
@@ -88,6 +92,7 @@ def compile_checkpoint(path: Path, options: CompileOptions, destination: Path, r
 
 def _resolve(options: CompileOptions) -> tuple[str, dict[str, Any], str]:
     """Board name, its profile, and a precision that it allows."""
+    registry.check_preset(options.preset, options.target)
     boards = registry.boards(options.target)
     name = options.device or next(iter(boards))
     if name not in boards:
