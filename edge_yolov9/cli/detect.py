@@ -22,9 +22,9 @@ from edge_yolov9.registry import TARGETS
 
 if TYPE_CHECKING:
     from edge_yolov9.detections import Detections
-    from edge_yolov9.detector import Detector
     from edge_yolov9.geometry import Image
     from edge_yolov9.sources import Frame, Source
+    from edge_yolov9.stream import Stream
 
 WINDOW = "edge-yolov9 (q ends)"
 
@@ -44,12 +44,18 @@ class Tally:
     """Of the last frames: a camera may run for months."""
     frames: list[dict[str, Any]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+    finished: float = 0
 
-    def add(self, frame: Frame, found: Detections, milliseconds: float, saved: Path | None) -> None:
-        """Count one frame."""
+    def add(self, frame: Frame, found: Detections, saved: Path | None) -> None:
+        """Count one frame of a stream."""
+        assert found.started is not None
+        assert found.finished is not None
+        milliseconds = 1000 * (found.finished - found.started)
         self.counts.update(found.names[index] for index in found.class_id)
         self.count += 1
         self.milliseconds.append(milliseconds)
+        self.finished = found.finished
         if self.detail:
             height, width = frame.image.shape[:2]
             about = {"name": frame.name, "index": frame.index, "timestamp": round(frame.timestamp, 4)}
@@ -64,12 +70,14 @@ class Tally:
         click.echo(f"{new_line}Error: {error}", err=True)
 
     def line(self, source: Source) -> str:
-        """The summary: counts per class and the median time from frame to boxes."""
+        """The summary: counts per class, the median time from frame to boxes, and frames per second."""
         unit = "image" if source.kind in ("image", "folder") else "frame"
         parts = [f"{self.count} {unit}{'' if self.count == 1 else 's'}"]
         parts += [f"{number} {name}" for name, number in self.counts.most_common()] or ["no object"]
         if self.milliseconds:
             parts.append(f"{statistics.median(self.milliseconds):.1f} ms per {unit}")
+        if self.count > 1:
+            parts.append(f"{self.count / (self.finished - self.started):.1f} {unit}s per second")
         if self.errors:
             parts.append(f"{len(self.errors)} not readable")
         return f"{source.name}: {', '.join(parts)}"
@@ -90,6 +98,7 @@ def parse_address(_: click.Context, __: click.Parameter, value: str | None) -> t
 @click.argument("source")
 @click.option("--save", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Annotated output.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the detections there; - for standard output.")
+@click.option("--track", is_flag=True, help="Give the objects of a video or stream ids that stay.")
 @click.option("--show", is_flag=True, help="Show frames in a window; q ends.")
 @click.option(
     "--serve",
@@ -106,21 +115,23 @@ def detect(
     bundle: Path,
     source: str,
     save: Path | None,
+    track: bool,
     json_file: str | None,
     show: bool,
     serve: tuple[str, int] | None,
     runtime: str | None,
     **limits: Any,
 ) -> None:
-    """Find objects in SOURCE: an image, a folder of images, a video file, a camera index or a URL.
+    """Find objects in SOURCE: image, folder of images, video file, camera index or device, URL, GStreamer pipeline.
 
-    Prints one summary line. An image in a folder that does not decode is reported and passed over; the exit code is
-    then not 0. Ctrl-C ends a camera or stream in good order.
+    Prints one summary line. A camera or stream that is lost is opened again; frames that come too fast are dropped;
+    Ctrl-C ends it in good order. An image in a folder that does not decode is reported and passed over, and the exit
+    code is then not 0.
 
     --json: {bundle, source, kind (image, folder, video, live), names, settings {confidence, iou, max_detections,
     multi_label}, frames [{name, index, timestamp (s), width, height, milliseconds, saved (file or null), detections
-    [{xyxy [x1, y1, x2, y2] in pixels of the frame, confidence, class_id, name}]}], counts {name: number}, errors
-    [text]}. It is written at the end; until then the frames' entries are kept in memory.
+    [{xyxy [x1, y1, x2, y2] in pixels of the frame, confidence, class_id, name, track_id (with --track)}]}], counts
+    {name: number}, errors [text]}. It is written at the end; until then the frames' entries are kept in memory.
     """
     check_writable(json_file)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager ends a camera in good order too
@@ -132,10 +143,12 @@ def detect(
     with ExitStack() as stack:
         viewers = _viewers(stack, show, serve)
         detector = stack.enter_context(Detector(bundle, runtime=runtime, **limits))
-        frames = stack.enter_context(open_source(source, broken=tally.refuse))
+        frames = stack.enter_context(
+            open_source(source, broken=tally.refuse, status=lambda news: click.echo(news, err=True))
+        )
         if serve is not None and frames.kind in ("image", "folder"):
             raise InputError("--serve shows a camera, a stream or a video; use --save DIR for images")
-        _run(detector, frames, tally, save, viewers)
+        _run(detector.stream(frames, track=track), tally, save, viewers)
         settings = asdict(detector.options)
     click.echo(tally.line(frames), err=json_file == "-")
     if json_file is not None:
@@ -168,30 +181,31 @@ def _viewers(stack: ExitStack, show: bool, serve: tuple[str, int] | None) -> lis
     return viewers
 
 
-def _run(detector: Detector, source: Source, tally: Tally, save: Path | None, viewers: list[Viewer]) -> None:
+def _run(stream: Stream, tally: Tally, save: Path | None, viewers: list[Viewer]) -> None:
     from edge_yolov9.cli.saving import Saver
     from edge_yolov9.draw import annotate
 
+    source = stream.source
     still = source.kind in ("image", "folder")
-    with ExitStack() as stack:
+    with stream, ExitStack() as stack:
         saver = None if save is None else stack.enter_context(Saver(save, source))
         stack.enter_context(_until_interrupted(source))
-        for frame in stack.enter_context(_progress(source)):
-            start = time.perf_counter()
-            found = detector(frame.image)
-            milliseconds = 1000 * (time.perf_counter() - start)
-            drawn = annotate(frame.image, found) if saver is not None or viewers else None
-            saved = saver.write(frame, drawn) if saver is not None and drawn is not None else None
-            tally.add(frame, found, milliseconds, saved)
+        tally.started = time.monotonic()
+        for image, found in stack.enter_context(_progress(stream)):
+            assert stream.frame is not None
+            drawn = annotate(image, found) if saver is not None or viewers else None
+            saved = saver.write(stream.frame, drawn) if saver is not None and drawn is not None else None
+            tally.add(stream.frame, found, saved)
             if drawn is not None and "q" in [view(drawn, still) for view in viewers]:
                 break
 
 
-def _progress(source: Source) -> AbstractContextManager[Iterable[Frame]]:
+def _progress(stream: Stream) -> AbstractContextManager[Iterable[tuple[Image, Detections]]]:
     """The frames, with a bar on standard error where there are many and their number is known."""
+    source = stream.source
     if source.total is None or source.total < 2:
-        return nullcontext(source)
-    return click.progressbar(source, length=source.total, label=Path(source.name).name, file=sys.stderr)
+        return nullcontext(stream)
+    return click.progressbar(stream, length=source.total, label=Path(source.name).name, file=sys.stderr)
 
 
 @contextmanager

@@ -100,6 +100,10 @@ def test_a_video(bundle, pictures, tmp_path):
     saved = cv2.VideoCapture(str(tmp_path / "out" / "film.mp4"))
     assert saved.get(cv2.CAP_PROP_FPS) == 5
     assert [saved.read()[0] for _ in range(4)] == [True, True, True, False]
+    tracked = json.loads(detect(bundle, film, "--track", "--json", "-").stdout)["frames"]
+    assert len(tracked) == 3
+    ids = [item["track_id"] for item in tracked[0]["detections"]]
+    assert sorted(ids) == list(range(1, len(ids) + 1))
 
 
 def test_thresholds_reach_the_detector(bundle, pictures, tmp_path):
