@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_yolov9.cli.output import check_writable, write_json
+from edge_yolov9.cli.output import JsonLines, check_writable, write_json
 from edge_yolov9.errors import InputError, SourceError
 from edge_yolov9.registry import TARGETS
 
 if TYPE_CHECKING:
     from edge_yolov9.detections import Detections
     from edge_yolov9.geometry import Image
+    from edge_yolov9.live import Status
     from edge_yolov9.sources import Frame, Source
     from edge_yolov9.stream import Stream
 
@@ -36,13 +37,12 @@ Viewer = Callable[["Image", bool], object]
 class Tally:
     """What the summary and the JSON say."""
 
-    detail: bool
-    """Keep every frame's detections for the JSON."""
+    detail: Callable[[dict[str, Any]], object] | None
+    """Takes every frame's entry of the JSON."""
     counts: Counter[str] = field(default_factory=Counter)
     count: int = 0
     milliseconds: deque[float] = field(default_factory=lambda: deque(maxlen=10_000))
     """Of the last frames: a camera may run for months."""
-    frames: list[dict[str, Any]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
     finished: float = 0
@@ -56,12 +56,12 @@ class Tally:
         self.count += 1
         self.milliseconds.append(milliseconds)
         self.finished = found.finished
-        if self.detail:
+        if self.detail is not None:
             height, width = frame.image.shape[:2]
             about = {"name": frame.name, "index": frame.index, "timestamp": round(frame.timestamp, 4)}
             about |= {"width": width, "height": height, "milliseconds": round(milliseconds, 3)}
             about |= {"saved": None if saved is None else str(saved), "detections": found.as_dicts()}
-            self.frames.append(about)
+            self.detail(about)
 
     def refuse(self, error: SourceError) -> None:
         """Report an image that does not decode, and remember it."""
@@ -131,7 +131,8 @@ def detect(
     --json: {bundle, source, kind (image, folder, video, live), names, settings {confidence, iou, max_detections,
     multi_label}, frames [{name, index, timestamp (s), width, height, milliseconds, saved (file or null), detections
     [{xyxy [x1, y1, x2, y2] in pixels of the frame, confidence, class_id, name, track_id (with --track)}]}], counts
-    {name: number}, errors [text]}. It is written at the end; until then the frames' entries are kept in memory.
+    {name: number}, errors [text]}. It is written at the end, and grows in memory until then. For a camera that runs for
+    long, name a file FILE.jsonl: it gets the entry of each frame as a line of its own, at once.
     """
     check_writable(json_file)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager ends a camera in good order too
@@ -139,29 +140,34 @@ def detect(
     from edge_yolov9.detector import Detector
     from edge_yolov9.sources import open_source
 
-    tally = Tally(detail=json_file is not None)
+    entries: list[dict[str, Any]] = []
+    by_line = json_file is not None and json_file.endswith(".jsonl")
+    tally = Tally(None if json_file is None else entries.append)
     with ExitStack() as stack:
         viewers = _viewers(stack, show, serve)
         detector = stack.enter_context(Detector(bundle, runtime=runtime, **limits))
-        frames = stack.enter_context(
-            open_source(source, broken=tally.refuse, status=lambda news: click.echo(news, err=True))
-        )
+        frames = stack.enter_context(open_source(source, broken=tally.refuse, status=_tell))
         if serve is not None and frames.kind in ("image", "folder"):
             raise InputError("--serve shows a camera, a stream or a video; use --save DIR for images")
+        if json_file is not None and by_line:
+            tally.detail = stack.enter_context(JsonLines(json_file)).write
         _run(detector.stream(frames, track=track), tally, save, viewers)
-        settings = asdict(detector.options)
     click.echo(tally.line(frames), err=json_file == "-")
-    if json_file is not None:
+    if json_file is not None and not by_line:
         facts: dict[str, Any] = {
             "bundle": str(bundle),
             "source": frames.name,
             "kind": frames.kind,
             "names": list(detector.names),
         }
-        facts |= {"settings": settings, "frames": tally.frames, "counts": dict(tally.counts), "errors": tally.errors}
-        write_json(facts, json_file)
+        facts |= {"settings": asdict(detector.options), "frames": entries}
+        write_json({**facts, "counts": dict(tally.counts), "errors": tally.errors}, json_file)
     if tally.errors:
         raise click.exceptions.Exit(1)
+
+
+def _tell(news: Status) -> None:
+    click.echo(news, err=True)
 
 
 def _viewers(stack: ExitStack, show: bool, serve: tuple[str, int] | None) -> list[Viewer]:

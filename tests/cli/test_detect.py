@@ -106,6 +106,18 @@ def test_a_video(bundle, pictures, tmp_path):
     assert sorted(ids) == list(range(1, len(ids) + 1))
 
 
+def test_json_lines_are_the_frames_of_the_json(bundle, pictures, tmp_path):
+    assert detect(bundle, pictures, "--json", tmp_path / "all.json").exit_code == 0
+    result = detect(bundle, pictures, "--json", tmp_path / "frames.jsonl")
+    assert result.exit_code == 0, result.output
+    lines = [json.loads(line) for line in (tmp_path / "frames.jsonl").read_text().splitlines()]
+    whole = json.loads((tmp_path / "all.json").read_text())["frames"]
+    for frame in (*lines, *whole):
+        del frame["milliseconds"]
+    assert lines == whole
+    assert "3 images" in result.stdout
+
+
 def test_thresholds_reach_the_detector(bundle, pictures, tmp_path):
     result = detect(bundle, pictures, "--confidence", 0.8, "--max-detections", 1, "--json", tmp_path / "few.json")
     assert result.exit_code == 0, result.output
