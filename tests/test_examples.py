@@ -53,6 +53,18 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def short(film: Path) -> Path:
+    """The first 12 frames of the film."""
+    reader, path = cv2.VideoCapture(str(film)), film.with_name("short.avi")
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (640, 480))
+    for _ in range(12):
+        writer.write(reader.read()[1])
+    writer.release()
+    reader.release()
+    return path
+
+
 def command(name: str, *words: str | Path | int) -> list[str]:
     return [sys.executable, str(EXAMPLES / name), *map(str, words)]
 
@@ -83,9 +95,9 @@ def test_a_source_that_does_not_open_is_one_line(bundle: Path, tmp_path: Path, n
     assert done.stderr.count("\n") == 1
 
 
-def test_camera_app_headless(bundle: Path, film: Path) -> None:
-    done = run("camera_app.py", bundle, film, "--headless", "--track", "--frames", 20)
-    assert done.stdout.endswith("\n20 frames\n")
+def test_camera_app_headless(bundle: Path, short: Path) -> None:
+    done = run("camera_app.py", bundle, short, "--headless", "--track", "--frames", 9)
+    assert done.stdout.endswith("\n9 frames\n")
     assert re.match(r"- fps, \d+ ms, age \d+ ms, 0 dropped, 1 objects\n", done.stdout)
 
 
@@ -139,10 +151,26 @@ def test_people_counter(bundle: Path, film: Path) -> None:
     assert "takes one of RBC, WBC, Platelets" in run("people_counter.py", bundle, film, code=1).stderr
 
 
-def test_multi_camera(bundle: Path, film: Path) -> None:
-    done = run("multi_camera.py", bundle, film, film, film, film)
+def test_multi_camera(bundle: Path, short: Path) -> None:
+    done = run("multi_camera.py", bundle, short, short, short, short)
     last = done.stdout.splitlines()[-4:]
-    assert all(re.match(rf"{film}: ended, 108 frames, 0 dropped, \d objects, ", line) for line in last), last
+    assert all(re.match(rf"{short}: ended, 12 frames, 0 dropped, \d objects, ", line) for line in last), last
+
+
+def test_the_programs_in_the_camera_guide_run(bundle: Path, short: Path) -> None:
+    text = (EXAMPLES.parent / "docs" / "camera.md").read_text()
+    programs = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(programs) == 4
+    for program in programs:
+        for name, value in (
+            ('"bundle"', repr(str(bundle))),
+            ('"rtsp://camera/stream"', repr(str(short))),
+            ("8080", "0"),
+        ):
+            program = program.replace(name, value)
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout
 
 
 def test_batch_folder(bundle: Path, tmp_path: Path) -> None:
