@@ -52,7 +52,8 @@ def main() -> int:
         raise InputError(f"{options.folder} is not a folder")
     if options.batch < 1:
         raise InputError(f"--batch must be at least 1, got {options.batch}")
-    files, broken = image_files(options.folder, recursive=True), []
+    files = image_files(options.folder, recursive=True)
+    broken: list[Path] = []
     pictures = objects = 0
     start = time.perf_counter()
     with (

@@ -91,6 +91,7 @@ def main() -> None:
             print(f"open {server.url}", flush=True)
         stream = stack.enter_context(detect.stream(options.source, track=True))
         for frame, found in stream:
+            assert stream.frame is not None  # what was just delivered
             counter = counter or Counter(options.line, options.zone, frame.shape[:2])
             found = found.select(found.class_id == detect.names.index(options.name))
             counter.update(found, stream.frame.timestamp)
