@@ -26,8 +26,9 @@ MOST_CONNECTIONS = 32
 """Others are turned away with status 503."""
 SEND_SECONDS = 10.0
 """A viewer that takes nothing for so long is let go."""
-REPEAT_SECONDS = 5.0
-"""The last frame is sent again after so long without a new one: this is how a viewer that left is noticed."""
+REPEAT_SECONDS = 2.0
+"""The last frame is sent again after so long without a new one: this is how a viewer that left is noticed, and how one
+that waits knows that the server is there."""
 SEND_BUFFER = 1 << 17
 """Bytes that the system may hold back for a slow viewer: little, because what waits there is old."""
 

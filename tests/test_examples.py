@@ -16,12 +16,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from edge_yolov9 import Detector
-from edge_yolov9.mjpeg import MjpegServer
 from edge_yolov9.sources import read_image
-from tests.conftest import EXAMPLES, PICTURES
+from tests.conftest import EXAMPLES, PICTURES, network_camera
 
 Compiled = Callable[..., Path]
 Film = Callable[[Path, list[bool]], Path]
@@ -117,7 +115,7 @@ def display() -> Iterator[str]:
 @pytest.mark.skipif(not (shutil.which("Xvfb") and shutil.which("xdotool")), reason="needs Xvfb and xdotool")
 def test_camera_app_in_a_window_obeys_keys(bundle: Path, tmp_path: Path) -> None:
     picture = read_image(PICTURES / "BloodImage_00031.jpg")
-    with display() as screen, moving(picture) as url:
+    with display() as screen, network_camera(picture) as url:
         environment = {**os.environ, "DISPLAY": screen}
         program = subprocess.Popen(
             command("camera_app.py", bundle, url), env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True
@@ -198,30 +196,11 @@ def test_batch_folder(bundle: Path, tmp_path: Path) -> None:
             ]
 
 
-@contextmanager
-def moving(picture: NDArray[np.uint8]) -> Iterator[str]:
-    """A camera on the network that shows ``picture`` 20 times a second; its URL."""
-    ended = threading.Event()
-
-    def show() -> None:
-        while not ended.wait(0.05):
-            camera.show(picture)
-
-    with MjpegServer(0, quality=95) as camera:
-        thread = threading.Thread(target=show)
-        thread.start()
-        try:
-            yield f"{camera.url}stream"
-        finally:
-            ended.set()
-            thread.join()
-
-
 @pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium (apt install chromium)")
 def test_mjpeg_server_in_a_browser(bundle: Path, tmp_path: Path) -> None:
     picture = read_image(PICTURES / "BloodImage_00031.jpg")
     with (
-        moving(picture) as url,
+        network_camera(picture) as url,
         subprocess.Popen(
             command("mjpeg_server.py", bundle, url, "--port", 0), stdout=subprocess.PIPE, text=True
         ) as program,

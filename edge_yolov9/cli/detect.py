@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -135,7 +136,7 @@ def detect(
     long, name a file FILE.jsonl: it gets the entry of each frame as a line of its own, at once.
     """
     check_writable(json_file)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager ends a camera in good order too
+    _end_on_sigterm()
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # our own message says what is wrong
     from edge_yolov9.detector import Detector
     from edge_yolov9.sources import open_source
@@ -212,6 +213,18 @@ def _progress(stream: Stream) -> AbstractContextManager[Iterable[tuple[Image, De
     if source.total is None or source.total < 2:
         return nullcontext(stream)
     return click.progressbar(stream, length=source.total, label=Path(source.name).name, file=sys.stderr)
+
+
+def _end_on_sigterm() -> None:
+    """A service manager's SIGTERM is Ctrl-C. A process that a library forks keeps the plain meaning."""
+    mine = os.getpid()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != mine:
+            os._exit(128 + number)
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 @contextmanager

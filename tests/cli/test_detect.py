@@ -14,8 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from edge_yolov9.cli import main
-from edge_yolov9.mjpeg import MjpegServer
-from tests.conftest import PICTURES
+from tests.conftest import PICTURES, network_camera
 
 NAMES = ["RBC", "WBC", "Platelets"]
 
@@ -232,27 +231,25 @@ def test_ctrl_c_ends_a_camera_in_good_order(bundle, pictures, tmp_path, monkeypa
 def test_a_stream_is_served_annotated_until_it_is_told_to_end(bundle, pictures, tmp_path, number):
     picture = cv2.imread(str(next(iter(sorted(pictures.iterdir())))))
     words = ["detect", str(bundle), "--serve", "0", "--json", str(tmp_path / "out.json")]
-    with MjpegServer(0) as camera:
-        camera.show(picture)
-        command = [sys.executable, "-m", "edge_yolov9", *words, f"{camera.url}stream"]
+    with network_camera(picture) as source:
+        command = [sys.executable, "-m", "edge_yolov9", *words, source]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             try:
                 url = process.stderr.readline().split()[0]
-                for _ in range(500):
-                    camera.show(picture)
+                for _ in range(1000):
                     data = urlopen(f"{url}frame.jpg", timeout=10).read()
                     seen = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
                     if seen.shape == picture.shape:
                         break
-                    time.sleep(0.02)
+                    time.sleep(0.1)
                 process.send_signal(number)
-                out, errors = process.communicate(timeout=30)
+                out, errors = process.communicate(timeout=60)
             finally:
                 process.kill()
     assert process.returncode == 0, errors
     assert errors == ""
     assert np.abs(seen.astype(int) - picture).max() > 60
-    assert re.match(rf"{camera.url}stream: \d+ frames?, \d+ RBC", out)
+    assert re.match(rf"{source}: \d+ frames?, \d+ RBC", out)
     assert json.loads((tmp_path / "out.json").read_text())["kind"] == "live"
 
 
