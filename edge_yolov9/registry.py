@@ -69,6 +69,9 @@ TARGETS: dict[str, Target] = {
     "onnx": Target("onnx", "any CPU by ONNX Runtime", "onnx", ("onnxruntime",)),
 }
 
+PRESETS = {"frigate": "onnx"}
+"""What a target writes for another program, beside its own model: ``targets/<target>/<preset>.py``."""
+
 
 def target(name: str) -> Target:
     """Look a target up.
@@ -123,6 +126,18 @@ def stand_in(name: str) -> str | None:
 def module(name: str, part: str) -> Any:
     """``edge_yolov9.targets.<name>.<part>``, imported on demand."""
     return importlib.import_module(f"edge_yolov9.targets.{target(name).name}.{part}")
+
+
+def check_preset(name: str | None, target_name: str) -> None:
+    """None always passes.
+
+    Raises:
+        TargetError: there is no such preset, or it is another target's.
+    """
+    if name is not None and name not in PRESETS:
+        raise TargetError(f"unknown preset {name!r}; expected one of {', '.join(PRESETS)}")
+    if name is not None and PRESETS[name] != target_name:
+        raise TargetError(f"the preset {name} belongs to --target {PRESETS[name]}, not to {target_name}")
 
 
 def boards(name: str) -> dict[str, dict[str, Any]]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -41,6 +44,27 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
         return made[key]
 
     return compile_once
+
+
+@contextmanager
+def network_camera(picture: NDArray[np.uint8]) -> Iterator[str]:
+    """A camera on the network that shows ``picture`` 20 times a second; its URL."""
+    from edge_yolov9.mjpeg import MjpegServer
+
+    ended = threading.Event()
+
+    def show() -> None:
+        while not ended.wait(0.05):
+            camera.show(picture)
+
+    with MjpegServer(0, quality=95) as camera:
+        thread = threading.Thread(target=show)
+        thread.start()
+        try:
+            yield f"{camera.url}stream"
+        finally:
+            ended.set()
+            thread.join()
 
 
 @pytest.fixture(scope="session")

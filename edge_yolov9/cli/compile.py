@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_yolov9.cli.output import write_json
-from edge_yolov9.registry import PRECISIONS, TARGETS
+from edge_yolov9.registry import PRECISIONS, PRESETS, TARGETS
 
 if TYPE_CHECKING:
     from edge_yolov9.bundle import Manifest
@@ -52,6 +52,7 @@ def parse_size(_: click.Context, __: click.Parameter, value: str | None) -> tupl
     help="Measure AP on its val split, before and after; the DATA of --calibration when left out.",
 )
 @click.option("--max-drop", default=1.0, show_default=True, help="Most AP points that may be lost on --data.")
+@click.option("--preset", type=click.Choice(list(PRESETS)), help="frigate: its model layout and configuration too.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the manifest there too; - for standard output.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder of the bundle.")
 def compile(checkpoint: Path, json_file: str | None, output: Path, **options: Any) -> None:

@@ -3,52 +3,66 @@
 from __future__ import annotations
 
 import os
+import signal
 import statistics
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_yolov9.cli.output import check_writable, write_json
+from edge_yolov9.cli.output import JsonLines, check_writable, write_json
 from edge_yolov9.errors import InputError, SourceError
 from edge_yolov9.registry import TARGETS
 
 if TYPE_CHECKING:
     from edge_yolov9.detections import Detections
-    from edge_yolov9.detector import Detector
     from edge_yolov9.geometry import Image
+    from edge_yolov9.live import Status
     from edge_yolov9.sources import Frame, Source
+    from edge_yolov9.stream import Stream
 
 WINDOW = "edge-yolov9 (q ends)"
+
+Viewer = Callable[["Image", bool], object]
+"""Takes an annotated frame, and whether it is a still that waits for a key; "q" says that it is time to end."""
 
 
 @dataclass
 class Tally:
     """What the summary and the JSON say."""
 
-    detail: bool
-    """Keep every frame's detections for the JSON."""
+    detail: Callable[[dict[str, Any]], object] | None
+    """Takes every frame's entry of the JSON."""
     counts: Counter[str] = field(default_factory=Counter)
-    milliseconds: list[float] = field(default_factory=list)
-    frames: list[dict[str, Any]] = field(default_factory=list)
+    count: int = 0
+    milliseconds: deque[float] = field(default_factory=lambda: deque(maxlen=10_000))
+    """Of the last frames: a camera may run for months."""
     errors: list[str] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+    finished: float = 0
 
-    def add(self, frame: Frame, found: Detections, milliseconds: float, saved: Path | None) -> None:
-        """Count one frame."""
+    def add(self, frame: Frame, found: Detections, saved: Path | None) -> None:
+        """Count one frame of a stream."""
+        assert found.started is not None
+        assert found.finished is not None
+        milliseconds = 1000 * (found.finished - found.started)
         self.counts.update(found.names[index] for index in found.class_id)
+        self.count += 1
         self.milliseconds.append(milliseconds)
-        if self.detail:
+        self.finished = found.finished
+        if self.detail is not None:
             height, width = frame.image.shape[:2]
             about = {"name": frame.name, "index": frame.index, "timestamp": round(frame.timestamp, 4)}
             about |= {"width": width, "height": height, "milliseconds": round(milliseconds, 3)}
             about |= {"saved": None if saved is None else str(saved), "detections": found.as_dicts()}
-            self.frames.append(about)
+            self.detail(about)
 
     def refuse(self, error: SourceError) -> None:
         """Report an image that does not decode, and remember it."""
@@ -57,16 +71,27 @@ class Tally:
         click.echo(f"{new_line}Error: {error}", err=True)
 
     def line(self, source: Source) -> str:
-        """The summary: counts per class and the median time from frame to boxes."""
+        """The summary: counts per class, the median time from frame to boxes, and frames per second."""
         unit = "image" if source.kind in ("image", "folder") else "frame"
-        count = len(self.milliseconds)
-        parts = [f"{count} {unit}{'' if count == 1 else 's'}"]
+        parts = [f"{self.count} {unit}{'' if self.count == 1 else 's'}"]
         parts += [f"{number} {name}" for name, number in self.counts.most_common()] or ["no object"]
-        if count:
+        if self.milliseconds:
             parts.append(f"{statistics.median(self.milliseconds):.1f} ms per {unit}")
+        if self.count > 1:
+            parts.append(f"{self.count / (self.finished - self.started):.1f} {unit}s per second")
         if self.errors:
             parts.append(f"{len(self.errors)} not readable")
         return f"{source.name}: {', '.join(parts)}"
+
+
+def parse_address(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, int] | None:
+    """``8080`` or ``0.0.0.0:8080`` -> (host, port); this machine alone when there is no host."""
+    if value is None:
+        return None
+    host, _colon, port = value.rpartition(":")
+    if not (port.isascii() and port.isdigit() and int(port) <= 65535):
+        raise click.BadParameter(f"expected a port like 8080, or 0.0.0.0:8080, got {value!r}")
+    return host or "127.0.0.1", int(port)
 
 
 @click.command()
@@ -74,78 +99,132 @@ class Tally:
 @click.argument("source")
 @click.option("--save", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Annotated output.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the detections there; - for standard output.")
+@click.option("--track", is_flag=True, help="Give the objects of a video or stream ids that stay.")
 @click.option("--show", is_flag=True, help="Show frames in a window; q ends.")
+@click.option(
+    "--serve",
+    metavar="[HOST:]PORT",
+    callback=parse_address,
+    help="Show frames in the browser, at http://127.0.0.1:PORT/; with HOST 0.0.0.0 to the whole network.",
+)
 @click.option("--confidence", type=float, help="Least score; the bundle's default (0.25) when left out.")
 @click.option("--iou", type=float, help="Overlap above which the weaker box goes; the bundle's (0.45) when left out.")
 @click.option("--max-detections", type=int, help="Most boxes per frame; the bundle's (300) when left out.")
 @click.option("--threads", type=int, help="CPU threads; the runtime's default when left out.")
 @click.option("--runtime", type=click.Choice(list(TARGETS)), help="onnx runs a jetson bundle where there is no Jetson.")
 def detect(
-    bundle: Path, source: str, save: Path | None, json_file: str | None, show: bool, runtime: str | None, **limits: Any
+    bundle: Path,
+    source: str,
+    save: Path | None,
+    track: bool,
+    json_file: str | None,
+    show: bool,
+    serve: tuple[str, int] | None,
+    runtime: str | None,
+    **limits: Any,
 ) -> None:
-    """Find objects in SOURCE: an image, a folder of images, a video file, a camera index or a URL.
+    """Find objects in SOURCE: image, folder of images, video file, camera index or device, URL, GStreamer pipeline.
 
-    Prints one summary line. An image in a folder that does not decode is reported and passed over; the exit code is
-    then not 0. Ctrl-C ends a camera or stream in good order.
+    Prints one summary line. A camera or stream that is lost is opened again; frames that come too fast are dropped;
+    Ctrl-C ends it in good order. An image in a folder that does not decode is reported and passed over, and the exit
+    code is then not 0.
 
     --json: {bundle, source, kind (image, folder, video, live), names, settings {confidence, iou, max_detections,
     multi_label}, frames [{name, index, timestamp (s), width, height, milliseconds, saved (file or null), detections
-    [{xyxy [x1, y1, x2, y2] in pixels of the frame, confidence, class_id, name}]}], counts {name: number}, errors
-    [text]}.
+    [{xyxy [x1, y1, x2, y2] in pixels of the frame, confidence, class_id, name, track_id (with --track)}]}], counts
+    {name: number}, errors [text]}. It is written at the end, and grows in memory until then. For a camera that runs for
+    long, name a file FILE.jsonl: it gets the entry of each frame as a line of its own, at once.
     """
     check_writable(json_file)
-    if show:
-        _check_display()
+    _end_on_sigterm()
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # our own message says what is wrong
     from edge_yolov9.detector import Detector
     from edge_yolov9.sources import open_source
 
-    tally = Tally(detail=json_file is not None)
-    with (
-        Detector(bundle, runtime=runtime, **limits) as detector,
-        open_source(source, broken=tally.refuse) as frames,
-    ):
-        _run(detector, frames, tally, save, show)
-        settings = asdict(detector.options)
+    entries: list[dict[str, Any]] = []
+    by_line = json_file is not None and json_file.endswith(".jsonl")
+    tally = Tally(None if json_file is None else entries.append)
+    with ExitStack() as stack:
+        viewers = _viewers(stack, show, serve)
+        detector = stack.enter_context(Detector(bundle, runtime=runtime, **limits))
+        frames = stack.enter_context(open_source(source, broken=tally.refuse, status=_tell))
+        if serve is not None and frames.kind in ("image", "folder"):
+            raise InputError("--serve shows a camera, a stream or a video; use --save DIR for images")
+        if json_file is not None and by_line:
+            tally.detail = stack.enter_context(JsonLines(json_file)).write
+        _run(detector.stream(frames, track=track), tally, save, viewers)
     click.echo(tally.line(frames), err=json_file == "-")
-    if json_file is not None:
+    if json_file is not None and not by_line:
         facts: dict[str, Any] = {
             "bundle": str(bundle),
             "source": frames.name,
             "kind": frames.kind,
             "names": list(detector.names),
         }
-        facts |= {"settings": settings, "frames": tally.frames, "counts": dict(tally.counts), "errors": tally.errors}
-        write_json(facts, json_file)
+        facts |= {"settings": asdict(detector.options), "frames": entries}
+        write_json({**facts, "counts": dict(tally.counts), "errors": tally.errors}, json_file)
     if tally.errors:
         raise click.exceptions.Exit(1)
 
 
-def _run(detector: Detector, source: Source, tally: Tally, save: Path | None, show: bool) -> None:
+def _tell(news: Status) -> None:
+    click.echo(news, err=True)
+
+
+def _viewers(stack: ExitStack, show: bool, serve: tuple[str, int] | None) -> list[Viewer]:
+    """The window and the browser's stream, as far as they are wanted."""
+    viewers: list[Viewer] = []
+    if show:
+        from edge_yolov9.window import Window
+
+        viewers.append(stack.enter_context(Window(WINDOW)).show)
+    if serve is not None:
+        from edge_yolov9.mjpeg import MjpegServer
+
+        host, port = serve
+        server = stack.enter_context(MjpegServer(port, host))
+        viewers.append(lambda drawn, _: server.show(drawn))
+        click.echo(f"{server.url} shows the frames; Ctrl-C ends", err=True)
+    return viewers
+
+
+def _run(stream: Stream, tally: Tally, save: Path | None, viewers: list[Viewer]) -> None:
     from edge_yolov9.cli.saving import Saver
     from edge_yolov9.draw import annotate
 
-    with ExitStack() as stack:
-        if show:
-            stack.callback(_close_window)
+    source = stream.source
+    still = source.kind in ("image", "folder")
+    with stream, ExitStack() as stack:
         saver = None if save is None else stack.enter_context(Saver(save, source))
         stack.enter_context(_until_interrupted(source))
-        for frame in stack.enter_context(_progress(source)):
-            start = time.perf_counter()
-            found = detector(frame.image)
-            milliseconds = 1000 * (time.perf_counter() - start)
-            drawn = annotate(frame.image, found) if saver is not None or show else None
-            saved = saver.write(frame, drawn) if saver is not None and drawn is not None else None
-            tally.add(frame, found, milliseconds, saved)
-            if show and drawn is not None and not _shown(drawn, source):
+        tally.started = time.monotonic()
+        for image, found in stack.enter_context(_progress(stream)):
+            assert stream.frame is not None
+            drawn = annotate(image, found) if saver is not None or viewers else None
+            saved = saver.write(stream.frame, drawn) if saver is not None and drawn is not None else None
+            tally.add(stream.frame, found, saved)
+            if drawn is not None and "q" in [view(drawn, still) for view in viewers]:
                 break
 
 
-def _progress(source: Source) -> AbstractContextManager[Iterable[Frame]]:
+def _progress(stream: Stream) -> AbstractContextManager[Iterable[tuple[Image, Detections]]]:
     """The frames, with a bar on standard error where there are many and their number is known."""
+    source = stream.source
     if source.total is None or source.total < 2:
-        return nullcontext(source)
-    return click.progressbar(source, length=source.total, label=Path(source.name).name, file=sys.stderr)
+        return nullcontext(stream)
+    return click.progressbar(stream, length=source.total, label=Path(source.name).name, file=sys.stderr)
+
+
+def _end_on_sigterm() -> None:
+    """A service manager's SIGTERM is Ctrl-C. A process that a library forks keeps the plain meaning."""
+    mine = os.getpid()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != mine:
+            os._exit(128 + number)
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 @contextmanager
@@ -156,31 +235,3 @@ def _until_interrupted(source: Source) -> Iterator[None]:
     except KeyboardInterrupt:
         if not source.live:
             raise
-
-
-def _check_display() -> None:
-    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        raise InputError("--show needs a display, and there is none here; use --save DIR instead")
-
-
-def _shown(drawn: Image, source: Source) -> bool:
-    """Show one frame; False once q or Esc was pressed. A picture waits for a key."""
-    import cv2
-
-    try:
-        cv2.imshow(WINDOW, drawn)
-        key = cv2.waitKey(0 if source.kind in ("image", "folder") else 1)
-    except cv2.error:
-        raise InputError(
-            "--show needs an OpenCV that can open windows (not opencv-python-headless); use --save DIR"
-        ) from None
-    return key & 0xFF not in (ord("q"), 27)
-
-
-def _close_window() -> None:
-    import cv2
-
-    try:
-        cv2.destroyAllWindows()
-    except cv2.error:
-        return  # there was no window

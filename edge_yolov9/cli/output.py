@@ -44,6 +44,42 @@ def write_json(data: Any, path: str | Path) -> None:
             Path(partial).unlink(missing_ok=True)
 
 
+class JsonLines:
+    """A file of one JSON value per line, each on disk as soon as it is written. A context manager."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Begin an empty file.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        self._path = path
+        try:
+            self._file = Path(path).open("w", encoding="utf-8", buffering=1)  # noqa: SIM115, closed by __exit__
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def write(self, data: Any) -> None:
+        """Append a line.
+
+        Raises:
+            InputError: the disk is full, or has gone.
+        """
+        try:
+            self._file.write(json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n")
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: OSError) -> InputError:
+        return InputError(f"cannot write JSON to {self._path}: {error.strerror or error}")
+
+    def __enter__(self) -> JsonLines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
 def check_writable(path: str | Path | None) -> None:
     """Refuse a JSON destination that cannot be written, before the long work starts; None and ``-`` always can.
 

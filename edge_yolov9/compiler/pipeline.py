@@ -52,6 +52,8 @@ class CompileOptions:
     """DATA file to measure AP on; for INT8 the one that calibrates, when its val split is labelled."""
     max_drop: float = 1.0
     """Most AP points (0 to 100) that the artifact may lose against the float checkpoint on ``data``."""
+    preset: str | None = None
+    """What another program needs, written beside the model: see ``registry.PRESETS``."""
 
 
 Stage = Callable[[str], AbstractContextManager[None]]
@@ -87,12 +89,15 @@ def compile_checkpoint(path: Path, options: CompileOptions, destination: Path, r
         made = draft.search(budget, report) if budget else draft.unmeasured()
         report(f"{'total':<24}{sum(timings.values()):7.1f} s")
         shutil.copytree(made.path, folder, dirs_exist_ok=True)
+        if options.preset is not None:
+            registry.module(options.target, options.preset).write(folder, made.manifest)
         bundles.seal(folder, replace(made.manifest, extra={**made.manifest.extra, "compile_seconds": timings}))
     return bundles.read(destination)
 
 
 def _resolve(options: CompileOptions) -> tuple[str, dict[str, Any], str]:
     """Board name, its profile, and a precision that it allows."""
+    registry.check_preset(options.preset, options.target)
     boards = registry.boards(options.target)
     name = options.device or next(iter(boards))
     if name not in boards:

@@ -44,11 +44,14 @@ def emit(job: EmitJob) -> Emitted:
 def _write_half(source: Path, destination: Path) -> None:
     """Weights and arithmetic in float16 between float32 input and outputs."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
 
     try:
-        onnx.save(convert_float_to_float16(onnx.load(source), keep_io_types=True), destination)
+        model = OnnxModel(convert_float_to_float16(onnx.load(source), keep_io_types=True))
     except (RuntimeError, ValueError) as error:
         raise CompileError(f"ONNX Runtime's float16 converter cannot take this graph: {error}") from error
+    model.topological_sort()  # the converter appends its casts; the standard wants nodes in order
+    onnx.save(model.model, destination)
 
 
 def _emitted(job: EmitJob, path: Path) -> Emitted:

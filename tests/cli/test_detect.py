@@ -1,7 +1,12 @@
 import json
+import os
+import re
 import shutil
+import signal
+import subprocess
 import sys
 import time
+from urllib.request import urlopen
 
 import cv2
 import numpy as np
@@ -9,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from edge_yolov9.cli import main
-from tests.conftest import PICTURES
+from tests.conftest import PICTURES, network_camera
 
 NAMES = ["RBC", "WBC", "Platelets"]
 
@@ -94,6 +99,22 @@ def test_a_video(bundle, pictures, tmp_path):
     saved = cv2.VideoCapture(str(tmp_path / "out" / "film.mp4"))
     assert saved.get(cv2.CAP_PROP_FPS) == 5
     assert [saved.read()[0] for _ in range(4)] == [True, True, True, False]
+    tracked = json.loads(detect(bundle, film, "--track", "--json", "-").stdout)["frames"]
+    assert len(tracked) == 3
+    ids = [item["track_id"] for item in tracked[0]["detections"]]
+    assert sorted(ids) == list(range(1, len(ids) + 1))
+
+
+def test_json_lines_are_the_frames_of_the_json(bundle, pictures, tmp_path):
+    assert detect(bundle, pictures, "--json", tmp_path / "all.json").exit_code == 0
+    result = detect(bundle, pictures, "--json", tmp_path / "frames.jsonl")
+    assert result.exit_code == 0, result.output
+    lines = [json.loads(line) for line in (tmp_path / "frames.jsonl").read_text().splitlines()]
+    whole = json.loads((tmp_path / "all.json").read_text())["frames"]
+    for frame in (*lines, *whole):
+        del frame["milliseconds"]
+    assert lines == whole
+    assert "3 images" in result.stdout
 
 
 def test_thresholds_reach_the_detector(bundle, pictures, tmp_path):
@@ -122,6 +143,8 @@ def test_bad_input_is_one_line(bundle, pictures, tmp_path, monkeypatch):
         ((bundle, file, "--json", tmp_path), "name a file"),
         ((bundle, file, "--save", pictures), "would replace the source"),
         ((bundle, pictures, "--save", pictures), "would replace the source"),
+        ((bundle, file, "--serve", "0"), "use --save DIR for images"),
+        ((bundle, file, "--serve", "192.0.2.1:8080"), "cannot serve on 192.0.2.1:8080"),
     ]
     if sys.platform.startswith("linux"):
         cases.append(((bundle, file, "--show"), "needs a display"))
@@ -131,7 +154,7 @@ def test_bad_input_is_one_line(bundle, pictures, tmp_path, monkeypatch):
         check_clean(result)
         assert result.exit_code == 1, words
         assert message in result.stderr
-        assert result.stderr.count("Error:") == 1
+        assert result.stderr.count("Error:") == 1, words
         assert result.stdout == ""
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -202,3 +225,57 @@ def test_ctrl_c_ends_a_camera_in_good_order(bundle, pictures, tmp_path, monkeypa
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["camera-0.mp4"]
     assert {frame["saved"] for frame in data["frames"]} == {str(tmp_path / "out" / "camera-0.mp4")}
     assert device.image is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stream_is_served_annotated_until_it_is_told_to_end(bundle, pictures, tmp_path, number):
+    picture = cv2.imread(str(next(iter(sorted(pictures.iterdir())))))
+    words = ["detect", str(bundle), "--serve", "0", "--json", str(tmp_path / "out.json")]
+    with network_camera(picture) as source:
+        command = [sys.executable, "-m", "edge_yolov9", *words, source]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                url = process.stderr.readline().split()[0]
+                for _ in range(1000):
+                    data = urlopen(f"{url}frame.jpg", timeout=10).read()
+                    seen = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+                    if seen.shape == picture.shape:
+                        break
+                    time.sleep(0.1)
+                process.send_signal(number)
+                out, errors = process.communicate(timeout=60)
+            finally:
+                process.kill()
+    assert process.returncode == 0, errors
+    assert errors == ""
+    assert np.abs(seen.astype(int) - picture).max() > 60
+    assert re.match(rf"{source}: \d+ frames?, \d+ RBC", out)
+    assert json.loads((tmp_path / "out.json").read_text())["kind"] == "live"
+
+
+def test_an_address_is_a_port_with_or_without_a_host(bundle, pictures):
+    for wrong in ("web", "99999", "127.0.0.1:", "-1"):
+        result = detect(bundle, pictures, "--serve", wrong)
+        assert result.exit_code == 2
+        assert "expected a port like 8080" in result.stderr
+
+
+@pytest.mark.skipif(shutil.which("Xvfb") is None, reason="needs Xvfb, a display without a screen (apt install xvfb)")
+def test_a_video_is_shown_in_a_window(bundle, pictures, tmp_path):
+    film = tmp_path / "film.avi"
+    writer = cv2.VideoWriter(str(film), cv2.VideoWriter.fourcc(*"MJPG"), 5, (640, 480))
+    for file in sorted(pictures.iterdir()):
+        writer.write(cv2.imread(str(file)))
+    writer.release()
+    read, write = os.pipe()
+    with subprocess.Popen(["Xvfb", "-displayfd", str(write)], pass_fds=[write], stderr=subprocess.DEVNULL) as server:
+        try:
+            os.close(write)
+            with os.fdopen(read) as line:
+                display = f":{line.readline().strip()}"
+            command = [sys.executable, "-m", "edge_yolov9", "detect", str(bundle), str(film), "--show"]
+            environment = {**os.environ, "DISPLAY": display}
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+        finally:
+            server.terminate()
+    assert "3 frames" in done.stdout

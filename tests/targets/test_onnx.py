@@ -57,6 +57,7 @@ def test_int8_graph_stores_every_convolution_in_7_bits() -> None:
 
 def test_fp16_graph_holds_half_weights_behind_float_ports() -> None:
     model = onnx.load(emitted("fp16").model_path)
+    onnx.checker.check_model(model)
     kinds = {port.type.tensor_type.elem_type for port in (*model.graph.input, *model.graph.output)}
     assert kinds == {onnx.TensorProto.FLOAT}
     assert emitted("fp16").model_path.stat().st_size < 0.55 * emitted("fp32").model_path.stat().st_size

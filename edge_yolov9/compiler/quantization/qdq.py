@@ -44,8 +44,14 @@ def insert(
         if index in integer:
             placed += _weights(out, node, weights, scheme)
         placed.append(node)
-        for name in node.output:
-            placed += _pair(out, name, ranges[graph.group[name]], scheme) if name in paired else ()
+        for slot, name in enumerate(node.output):
+            if scheme.outputs and name in graph.outputs and name not in floats:  # the map keeps its name
+                node.output[slot] = f"{name}_exact"
+                quantize, dequantize = _pair(out, f"{name}_exact", ranges[graph.group[name]], scheme)
+                dequantize.output[0] = name
+                placed += (quantize, dequantize)
+            elif name in paired:
+                placed += _pair(out, name, ranges[graph.group[name]], scheme)
     del out.node[:]
     out.node.extend(placed)
     _drop_unused(out)

@@ -1,0 +1,219 @@
+"""Frames in a browser: motion JPEG over HTTP, with the standard library and OpenCV.
+
+Memory is bounded: the newest frame, its JPEG, and one thread per viewer. A viewer that is slow gets fewer frames, never
+older ones; nobody waits for it.
+"""
+
+from __future__ import annotations
+
+import functools
+import html
+import socket
+import threading
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
+from types import TracebackType
+from typing import Any
+
+import cv2
+import numpy as np
+
+from edge_yolov9.errors import InputError
+from edge_yolov9.geometry import PAD_VALUE, Image
+
+MOST_CONNECTIONS = 32
+"""Others are turned away with status 503."""
+SEND_SECONDS = 10.0
+"""A viewer that takes nothing for so long is let go."""
+REPEAT_SECONDS = 2.0
+"""The last frame is sent again after so long without a new one: this is how a viewer that left is noticed, and how one
+that waits knows that the server is there."""
+SEND_BUFFER = 1 << 17
+"""Bytes that the system may hold back for a slow viewer: little, because what waits there is old."""
+
+PAGE = """<!doctype html><meta charset="utf-8"><title>{title}</title>
+<body style="margin:0;background:#111;display:grid;place-items:center;min-height:100vh">
+<img id="stream" src="/stream" alt="{title}" style="max-width:100vw;max-height:100vh">
+"""
+
+
+class MjpegServer:
+    """Serves what :meth:`show` is given. A context manager; its threads never hold the process back.
+
+    ``/`` is a page, ``/stream`` the moving picture (multipart/x-mixed-replace), ``/frame.jpg`` the newest frame. There
+    is no password: on any ``host`` but this machine's own, everyone who reaches the port sees the camera.
+    """
+
+    def __init__(
+        self, port: int = 8080, host: str = "127.0.0.1", *, quality: int = 80, title: str = "edge-yolov9"
+    ) -> None:
+        """Start serving; a grey picture until the first frame.
+
+        Args:
+            port: 0 takes a free one; see ``url``.
+            host: address to listen on; "0.0.0.0" for all.
+            quality: of the JPEGs, 1 to 100.
+            title: of the page.
+
+        Raises:
+            InputError: the address cannot be used, or a number is out of range.
+        """
+        if not (0 <= port <= 65535 and 1 <= quality <= 100):
+            raise InputError(f"expected a port in [0, 65535] and a quality in [1, 100], got {port} and {quality}")
+        self.page = PAGE.format(title=html.escape(title)).encode()
+        self._quality = quality
+        self._changed = threading.Condition()
+        self._encoding = threading.Lock()
+        self._image: Image = np.full((360, 640, 3), PAD_VALUE, np.uint8)
+        self._number = 1
+        self._jpeg = (0, b"")
+        self._closed = False
+        try:
+            self._server = _Server((host, port), functools.partial(_Handler, self))
+        except OSError as error:
+            reason = error.strerror or error
+            raise InputError(f"cannot serve on {host}:{port}: {reason}; choose another port or host") from None
+        self.url = f"http://{host}:{self._server.server_port}/"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="mjpeg", daemon=True)
+        self._thread.start()
+
+    def show(self, image: Image) -> None:
+        """Make ``image`` (H, W, 3) or (H, W) uint8 BGR the newest frame. Returns at once; do not change it afterwards.
+
+        Raises:
+            InputError: it is of another type or shape.
+        """
+        colour = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
+        if image.dtype != np.uint8 or not colour or not 0 < min(image.shape) <= max(image.shape) < 65500:
+            raise InputError(f"expected a picture (H, W, 3) or (H, W) uint8, got {image.shape} {image.dtype}")
+        with self._changed:
+            self._image, self._number = image, self._number + 1
+            self._changed.notify_all()
+
+    def newest(self, after: int = 0) -> tuple[int, bytes] | None:
+        """(number, JPEG) of the newest frame; waits for one later than number ``after``. None once closed.
+
+        After ``REPEAT_SECONDS`` without a later frame it is the last one again.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._number > after or self._closed, REPEAT_SECONDS)
+        with self._encoding:  # by the first viewer who asks, for all
+            with self._changed:
+                number, image = self._number, self._image
+            if self._closed:
+                return None
+            if self._jpeg[0] != number:
+                jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, self._quality])[1]
+                self._jpeg = (number, jpeg.tobytes())
+            return self._jpeg
+
+    def close(self) -> None:
+        """Stop serving and end every connection. Calling it twice does no harm."""
+        with self._changed:
+            if self._closed:
+                return
+            self._closed = True
+            self._changed.notify_all()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def __enter__(self) -> MjpegServer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Server(ThreadingHTTPServer):
+    """Knows its connections, so that it can bound and end them."""
+
+    def __init__(self, address: tuple[str, int], handler: Any) -> None:
+        self._threads_of: dict[Any, threading.Thread] = {}
+        self._lock = threading.Lock()
+        super().__init__(address, handler)
+
+    def server_bind(self) -> None:
+        TCPServer.server_bind(self)  # HTTPServer would ask the network for this machine's name
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        thread = threading.Thread(target=self._serve, args=(request, client_address), name="mjpeg viewer", daemon=True)
+        with self._lock:
+            full = len(self._threads_of) >= MOST_CONNECTIONS
+            if not full:
+                self._threads_of[request] = thread
+        if not full:
+            thread.start()
+            return
+        with suppress(OSError):
+            request.send(b"HTTP/1.0 503 Too many viewers\r\nContent-Length: 0\r\n\r\n")
+        self.shutdown_request(request)
+
+    def _serve(self, request: Any, client_address: Any) -> None:
+        try:
+            self.process_request_thread(request, client_address)
+        finally:
+            with self._lock:
+                del self._threads_of[request]
+
+    def server_close(self) -> None:
+        super().server_close()
+        with self._lock:
+            rest = dict(self._threads_of)
+        for request, thread in rest.items():
+            with suppress(OSError):  # it has just ended by itself
+                request.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout = SEND_SECONDS
+    disable_nagle_algorithm = True
+
+    def __init__(self, owner: MjpegServer, *connection: Any) -> None:
+        self._owner = owner
+        super().__init__(*connection)
+
+    def do_GET(self) -> None:
+        """One page, one frame, or frames until somebody leaves."""
+        path = self.path.partition("?")[0]
+        with suppress(ConnectionError, TimeoutError):  # the viewer left, or takes nothing any more
+            if path == "/":
+                self._answer("text/html; charset=utf-8", self._owner.page)
+            elif path == "/frame.jpg" and (newest := self._owner.newest()) is not None:
+                self._answer("image/jpeg", newest[1])
+            elif path == "/stream":
+                self._stream()
+            else:
+                self.send_error(404)
+
+    def _stream(self) -> None:
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        self._head("multipart/x-mixed-replace; boundary=frame")
+        number, boundary = 0, b"--frame\r\n"
+        self.wfile.write(boundary)
+        while (newest := self._owner.newest(after=number)) is not None:
+            number, jpeg = newest
+            head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+            # the boundary at once, not before the next frame: browsers show a part when it has ended
+            self.wfile.write(head.encode() + jpeg + b"\r\n" + boundary)
+
+    def _answer(self, kind: str, body: bytes) -> None:
+        self._head(kind, len(body))
+        self.wfile.write(body)
+
+    def _head(self, kind: str, length: int | None = None) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        if length is not None:
+            self.send_header("Content-Length", str(length))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("Cross-Origin-Resource-Policy", "same-origin")  # other sites' pages do not get the camera
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: requests are nobody's news."""
