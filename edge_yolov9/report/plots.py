@@ -81,3 +81,52 @@ def confusion_matrix(matrix: NDArray[np.int64], names: Sequence[str]) -> bytes:
                     ink = "white" if share[row, column] > 0.5 else "black"
                     axis.text(column, row, str(matrix[row, column]), ha="center", va="center", color=ink)
     return png(drawn)
+
+
+def latency_histogram(title: str, histogram: Mapping[str, Sequence[float]]) -> bytes:
+    """``edges`` (milliseconds, one more than there are ``counts``; the last bin reaches on to the maximum)."""
+    drawn = figure(7, 3)
+    axis = drawn.subplots()
+    edges, counts = histogram["edges"], histogram["counts"]
+    shown = [*edges[:-1], 2 * edges[-2] - edges[-3]] if len(edges) > 2 else edges
+    axis.bar(shown[:-1], counts, np.diff(shown), align="edge", edgecolor="white")
+    axis.set(title=title, xlabel=f"ms (last bin: up to {edges[-1]:g})", ylabel="frames")
+    axis.grid(alpha=0.3)
+    return png(drawn)
+
+
+def timeline(title: str, seconds: Sequence[float], lines: Mapping[str, Mapping[str, Sequence[float | None]]]) -> bytes:
+    """A sustained run: one axis per unit, each with its named lines over the same seconds; gaps where None."""
+    drawn = figure(7, 1 + 1.8 * len(lines))
+    axes = drawn.subplots(len(lines), 1, sharex=True, squeeze=False)[:, 0]
+    for axis, (unit, named) in zip(axes, lines.items(), strict=True):
+        for name, values in named.items():
+            points = [np.nan if value is None else value for value in values]
+            axis.plot(seconds[: len(points)], points, label=name, linewidth=1.2)
+        axis.set_ylabel(unit)
+        axis.set_ylim(bottom=0)
+        axis.grid(alpha=0.3)
+        axis.legend(loc="lower right", fontsize="small")
+    axes[0].set_title(title)
+    axes[-1].set_xlabel("seconds")
+    return png(drawn)
+
+
+Point = tuple[str, float, float, float]
+"""Label, x, AP in points (0 to 100), standard error of AP."""
+
+
+def accuracy_over(label: str, published: Sequence[Point], measured: Sequence[Point], data: str) -> bytes:
+    """AP over what ``label`` says: the published family as one line, the user's own models as points."""
+    drawn = figure(7, 5)
+    axis = drawn.subplots()
+    axis.plot([p[1] for p in published], [p[2] for p in published], "o-", color="tab:red", label="YOLOv9, COCO val2017")
+    for name, x, ap, _ in published:
+        axis.annotate(name, (x, ap), xytext=(6, -12), textcoords="offset points", color="tab:red")
+    for name, x, ap, error in measured:
+        axis.errorbar([x], [ap], yerr=[error], fmt="s", capsize=3, label=f"{name}, {data}")
+    axis.set(xlabel=label, ylabel="AP (IoU .50:.95), points")
+    axis.set_xlim(left=0)
+    axis.grid(alpha=0.3)
+    axis.legend(loc="best", fontsize="small")
+    return png(drawn)
