@@ -133,12 +133,14 @@ def _compare(paths: tuple[Path, ...], json_file: str | None, out: Path | None) -
 
 
 def _model_table(paths: tuple[Path, ...], json_file: str | None, options: dict[str, Any]) -> None:
+    from edge_yolov9.cli import models
     from edge_yolov9.report import family, publish
 
     _exist(paths)
     out = None if options["out"] is None else publish.folder(options["out"])
+    request = models.Request(options["models"], options["target"], options["imgsz"] or (640, 640))
     with _progress() as tell:
-        table = family.measure(paths, options["models"], options["target"], options["imgsz"] or (640, 640), tell)
+        table = models.measure(paths, request, tell)
     page = family.page(table)
     if json_file is not None:
         write_json(publish.finite(table), json_file)

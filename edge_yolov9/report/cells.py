@@ -1,11 +1,13 @@
 """Figures of a report as text, each with its spread.
 
-A section is nested mappings. Its leaves are texts, numbers, and the two kinds of measurement of
-:mod:`edge_yolov9.report.spread`: many values (``p50``, ..., ``rounds``) and a handful (``median``, ``range``).
+A section is nested mappings. Its leaves are texts, numbers, levels of a sensor (``mean`` and others), and the two kinds
+of measurement of :mod:`edge_yolov9.report.spread`: many values (``p50``, ..., ``rounds``), a handful (``median``,
+``range``).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -30,6 +32,21 @@ def is_few(value: Any) -> bool:
     return isinstance(value, Mapping) and "median" in value
 
 
+def is_level(value: Any) -> bool:
+    """Whether it is what a sensor told over a while."""
+    return isinstance(value, Mapping) and "mean" in value
+
+
+def is_package(value: Any) -> bool:
+    """Whether it is an installed package: version and size."""
+    return isinstance(value, Mapping) and set(value) == {"version", "mb"}
+
+
+def is_leaf(value: Any) -> bool:
+    """Whether it is shown as one text."""
+    return not isinstance(value, Mapping) or is_many(value) or is_few(value) or is_level(value) or is_package(value)
+
+
 def centre(value: Mapping[str, Any]) -> float:
     """The median of a measurement."""
     return float(value["p50"] if "p50" in value else value["median"])
@@ -49,10 +66,10 @@ def leaves(section: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[t
         here = (*path, str(key))
         if key in SKIPPED:
             continue
-        if isinstance(value, Mapping) and not is_many(value) and not is_few(value):
-            yield from leaves(value, here)
-        else:
+        if is_leaf(value):
             yield here, value
+        else:
+            yield from leaves(value, here)
 
 
 def measurement(value: Mapping[str, Any]) -> str:
@@ -64,12 +81,14 @@ def measurement(value: Mapping[str, Any]) -> str:
 
 
 def spread(value: float | None, deviation: float | None, digits: int | None = None) -> str:
-    """``8.81 ± 0.05``."""
+    """``8.812 ± 0.053``: two significant digits of the spread, unless ``digits`` says how many decimals."""
     if value is None:
         return "-"
     if deviation is None:
         return number(value, digits)
-    return f"{number(value, digits)} ± {number(deviation, digits)}"
+    if digits is None:
+        digits = min(4, max(0, 1 - math.floor(math.log10(deviation)))) if deviation > 0 else 3
+    return f"{value:.{digits}f} ± {deviation:.{digits}f}"
 
 
 def number(value: float, digits: int | None = None) -> str:
@@ -85,6 +104,11 @@ def text(value: Any) -> str:
     """Any leaf."""
     if is_many(value) or is_few(value):
         return measurement(value)
+    if is_level(value):
+        others = ", ".join(f"{key} {text(value[key])}" for key in value if key not in ("n", "mean"))
+        return f"{text(value['mean'])} ({others})"
+    if is_package(value):
+        return f"{value['version']}, {text(value['mb'])} MB"
     if value is None:
         return "-"
     if isinstance(value, bool):

@@ -33,11 +33,16 @@ def compare(bundles: Sequence[Path], runtime: str | None = None, rounds: int = R
     Raises:
         InferenceError: one of them does not run.
     """
+    return [round(statistics.median(times), 3) for times in in_turn(bundles, runtime, rounds)]
+
+
+def in_turn(bundles: Sequence[Path], runtime: str | None = None, rounds: int = ROUNDS) -> list[list[float]]:
+    """The ``rounds`` measurements of each bundle that :func:`compare` takes the median of; arguments as there."""
     found: list[list[float]] = [[] for _ in bundles]
     for _ in range(rounds):
         for times, bundle in zip(found, bundles, strict=True):
             times.append(_alone(bundle, runtime))
-    return [round(statistics.median(times), 3) for times in found]
+    return found
 
 
 def _alone(bundle: Path, runtime: str | None) -> float:

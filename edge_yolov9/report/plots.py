@@ -95,14 +95,17 @@ def latency_histogram(title: str, histogram: Mapping[str, Sequence[float]]) -> b
     return png(drawn)
 
 
-def timeline(title: str, seconds: Sequence[float], lines: Mapping[str, Mapping[str, Sequence[float | None]]]) -> bytes:
-    """A sustained run: one axis per unit, each with its named lines over the same seconds; gaps where None."""
-    drawn = figure(7, 1 + 1.8 * len(lines))
-    axes = drawn.subplots(len(lines), 1, sharex=True, squeeze=False)[:, 0]
-    for axis, (unit, named) in zip(axes, lines.items(), strict=True):
-        for name, values in named.items():
-            points = [np.nan if value is None else value for value in values]
-            axis.plot(seconds[: len(points)], points, label=name, linewidth=1.2)
+Axis = tuple[str, Sequence[float], Mapping[str, Sequence["float | None"]]]
+"""Unit, seconds, and the lines by name; None where nothing was told."""
+
+
+def timeline(title: str, shown: Sequence[Axis]) -> bytes:
+    """A sustained run: one axis per unit, above each other."""
+    drawn = figure(7, 1 + 1.8 * len(shown))
+    axes = drawn.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
+    for axis, (unit, seconds, lines) in zip(axes, shown, strict=True):
+        for name, values in lines.items():
+            axis.plot(seconds, [np.nan if v is None else v for v in values], label=name, linewidth=1.2)
         axis.set_ylabel(unit)
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
@@ -116,7 +119,7 @@ Point = tuple[str, float, float, float]
 """Label, x, AP in points (0 to 100), standard error of AP."""
 
 
-def accuracy_over(label: str, published: Sequence[Point], measured: Sequence[Point], data: str) -> bytes:
+def accuracy_over(label: str, published: Sequence[Point], measured: Sequence[Point]) -> bytes:
     """AP over what ``label`` says: the published family as one line, the user's own models as points."""
     drawn = figure(7, 5)
     axis = drawn.subplots()
@@ -124,7 +127,7 @@ def accuracy_over(label: str, published: Sequence[Point], measured: Sequence[Poi
     for name, x, ap, _ in published:
         axis.annotate(name, (x, ap), xytext=(6, -12), textcoords="offset points", color="tab:red")
     for name, x, ap, error in measured:
-        axis.errorbar([x], [ap], yerr=[error], fmt="s", capsize=3, label=f"{name}, {data}")
+        axis.errorbar([x], [ap], yerr=[error], fmt="s", capsize=3, label=name)
     axis.set(xlabel=label, ylabel="AP (IoU .50:.95), points")
     axis.set_xlim(left=0)
     axis.grid(alpha=0.3)

@@ -6,9 +6,10 @@ import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from edge_yolov9.report import cells
+from edge_yolov9.report import cells, plots
 from edge_yolov9.report.document import MEASURED, Column, Document
 from edge_yolov9.report.page import Block, Heading, Notice, Page, Picture, Table, Text
+from edge_yolov9.report.plots import Axis
 from edge_yolov9.report.render_accuracy import accuracy
 
 PLUS_MINUS = (
@@ -109,7 +110,11 @@ def summary_rows() -> dict[str, Reader]:
         "latency of a frame, ms (p50 / p90 / p99 / max)": at("latency", "stages", "total"),
         "inference alone, ms (p50 / p90 / p99 / max)": at("latency", "stages", "inference"),
         "throughput, frames per second": at("throughput", "fps"),
-        "throttling": at("heat", "verdict"),
+        "throttling": at("heat", "throttling", "verdict"),
+        "energy per frame, J": at("power", "energy_per_frame_j"),
+        "power, W": at("power", "load_w"),
+        "power": at("power", "unavailable"),
+        "memory at its peak, MB": at("footprint", "memory_mb", "peak"),
         "bundle, MB": lambda entry: entry["bundle"]["bytes"] / 1e6,
     }
 
@@ -144,7 +149,8 @@ def _section(name: str, columns: Sequence[Column], drawn: bool) -> list[Block]:
     blocks: list[Block] = [Heading(TITLES[name])]
     if name == "latency":
         blocks += _latency(columns)
-    rest = [{key: value for key, value in entry.get(name, {}).items() if key != "stages"} for entry in columns]
+    apart = ("stages", "bundle")  # the stages have a table of their own, so have the bundles
+    rest = [{key: value for key, value in entry.get(name, {}).items() if key not in apart} for entry in columns]
     blocks.append(Table(("", *_labels(columns)), _merged(rest)))
     if drawn and name == "latency":
         blocks += _latency_plots(columns)
@@ -163,8 +169,6 @@ def _latency(columns: Sequence[Column]) -> list[Block]:
 
 
 def _latency_plots(columns: Sequence[Column]) -> list[Block]:
-    from edge_yolov9.report import plots
-
     found: list[Block] = []
     for place, entry in enumerate(columns):
         latency, label = entry.get("latency", {}), entry["label"]
@@ -175,18 +179,29 @@ def _latency_plots(columns: Sequence[Column]) -> list[Block]:
                 Picture(f"figures/latency-{place}.png", drawn, f"{label}: histogram of the latency of a frame")
             )
         lines = _lines(entry)
-        if lines is not None:
-            drawn = plots.timeline(f"{label}: sustained run", *lines)
+        if lines:
+            drawn = plots.timeline(f"{label}: sustained run", lines)
             alt = f"{label}: latency, clocks and temperature during the sustained run"
             found.append(Picture(f"figures/timeline-{place}.png", drawn, alt))
     return found
 
 
-def _lines(entry: Column) -> tuple[list[float], dict[str, dict[str, list[float | None]]]] | None:
-    timeline = entry.get("latency", {}).get("sustained", {}).get("timeline")
-    if not timeline:
-        return None
-    return timeline["t"], {"ms": {key: timeline[key] for key in ("p50", "p90", "max") if key in timeline}}
+def _lines(entry: Column) -> list[Axis]:
+    """What a sustained run's timeline holds, one axis each: unit, seconds, named lines."""
+    told = entry.get("latency", {}).get("sustained", {}).get("timeline")
+    if not told:
+        return []
+    found: list[Axis] = [("ms", told["t"], {key: told[key] for key in ("p50", "p90", "max")})]
+    seconds = told.get("sensors_t", [])
+    for unit, named in (
+        ("MHz", told.get("mhz", {})),
+        ("°C", {"hottest": told.get("celsius", [])}),
+        ("W", {"total": told.get("watts", [])}),
+    ):
+        known = {name: line for name, line in named.items() if any(value is not None for value in line)}
+        if known:
+            found.append((unit, seconds, known))
+    return found
 
 
 def _merged(sections: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], ...]:

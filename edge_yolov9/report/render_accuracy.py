@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edge_yolov9.report import cells
+import numpy as np
+
+from edge_yolov9.report import cells, plots
 from edge_yolov9.report.accuracy import FIGURES, Accuracy, ClassAccuracy
 from edge_yolov9.report.document import Column
 from edge_yolov9.report.page import Block, Heading, Picture, Table, Text
@@ -112,10 +114,6 @@ def _pictures(place: int, entry: Column, pictures: Mapping[str, bytes], drawn: b
 
 
 def _plots(place: int, label: str, section: Mapping[str, Any], names: list[str]) -> list[Block]:
-    import numpy as np
-
-    from edge_yolov9.report import plots
-
     curves = Accuracy(
         {name: section[name] for name in FIGURES},
         tuple(

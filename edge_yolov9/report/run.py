@@ -144,10 +144,10 @@ def _runs_here(entry: Column, opened: Bundle) -> bool:
 def _measure(entry: Column, opened: Bundle, found: ImageSet | None, seconds: float, tell: Tell) -> None:
     from edge_yolov9.report import bench
 
-    frames = None if found is None else list(found.paths[:: max(1, len(found.paths) // FRAMES)][:FRAMES])
+    pictures = () if found is None else found.paths[:: max(1, len(found.paths) // FRAMES)][:FRAMES]
     try:
         measured: dict[str, Any] = bench.measure(
-            opened.path, seconds=seconds, frames=frames, progress=lambda text: tell(f"{entry['label']}: {text}")
+            opened.path, seconds=seconds, images=pictures, progress=lambda text: tell(f"{entry['label']}: {text}")
         )
     except EdgeYoloError as error:
         entry["missing"]["latency, power, heat, footprint"] = str(error)
