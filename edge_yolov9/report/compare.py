@@ -124,11 +124,12 @@ def _measurements(first: Column, second: Column) -> Iterator[Change]:
         others = dict(cells.leaves(second.get(section, {})))
         for path, value in cells.leaves(first.get(section, {})):
             other = others.get(path)
-            if other is None or not (_measured(value) and _measured(other)):
-                continue
-            errors = (cells.error(value), cells.error(other))
-            centres = (cells.centre(value), cells.centre(other))
-            yield Change(section, cells.title(path), *centres, *errors, _together(*errors))
+            if section == "footprint" and isinstance(value, int | float) and isinstance(other, int | float):
+                yield Change(section, cells.title(path), value, other, 0.0, 0.0, 0.0)  # a size is what it is
+            elif other is not None and _measured(value) and _measured(other):
+                errors = (cells.error(value), cells.error(other))
+                centres = (cells.centre(value), cells.centre(other))
+                yield Change(section, cells.title(path), *centres, *errors, _together(*errors))
 
 
 def _measured(value: Any) -> bool:

@@ -113,10 +113,16 @@ def summary_rows() -> dict[str, Reader]:
         "throttling": at("heat", "throttling", "verdict"),
         "energy per frame, J": at("power", "energy_per_frame_j"),
         "power, W": at("power", "load_w"),
-        "power": at("power", "unavailable"),
+        "power": _no_power,
         "memory at its peak, MB": at("footprint", "memory_mb", "peak"),
         "bundle, MB": lambda entry: entry["bundle"]["bytes"] / 1e6,
     }
+
+
+def _no_power(entry: Column) -> str | None:
+    """The short form; the section says why."""
+    told = entry.get("power", {}).get("unavailable")
+    return None if told is None else str(told).partition(":")[0]
 
 
 def _summary(columns: Sequence[Column]) -> tuple[tuple[str, ...], ...]:
