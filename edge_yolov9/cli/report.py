@@ -158,13 +158,12 @@ def _exist(paths: tuple[Path, ...]) -> None:
 
 def _page(make: Callable[[], Any]) -> Any:
     """A page of figures that came from a file: whatever is wrong in it is one line."""
+    from edge_yolov9.report.document import malformed
+
     try:
         return make()
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, AssertionError) as error:
-        what = f"{type(error).__name__}: {error}"
-        raise InputError(
-            f"a report.json is malformed ({what}); copy the file again or make the report again"
-        ) from error
+        raise malformed("the given report", error) from error
 
 
 def _say(page: Page, json_file: str | None) -> None:

@@ -114,9 +114,10 @@ def _check(path: Path, entry: Any) -> None:
             raise malformed(path, f"{key} must be an object")
 
 
-def malformed(path: Path, why: object) -> InputError:
+def malformed(what: Path | str, why: object) -> InputError:
     """The error for a report whose content is not what its schema says."""
-    return InputError(f"{path} is malformed: {why}; copy the file again or make the report again")
+    told = f"it has no {why}" if isinstance(why, KeyError) else why
+    return InputError(f"{what} is malformed: {told}; copy the file again or make the report again")
 
 
 def check_runtime(opened: Bundle) -> None:

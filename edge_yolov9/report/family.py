@@ -30,7 +30,8 @@ def page(table: Mapping[str, Any]) -> Page:
     points = table["points"]
     if points:
         rows = tuple(_point_row(point) for point in points)
-        blocks += [Heading("Your models"), Table(("model", "data", "AP", "parameters, M", "latency here, ms"), rows)]
+        blocks += [Heading("Your models"), Table(("model", "data", "AP", "parameters, M", "latency, ms"), rows)]
+        blocks.append(Text("AP of your models is of the data named, the published AP of COCO val2017."))
     if not has_plots():
         return [*blocks, Text(NO_PLOTS)]
     return [*blocks, *_figures(table["models"], points)]

@@ -129,7 +129,7 @@ def accuracy_over(label: str, published: Sequence[Point], measured: Sequence[Poi
     for name, x, ap, error in measured:
         axis.errorbar([x], [ap], yerr=[error], fmt="s", capsize=3, label=name)
     axis.set(xlabel=label, ylabel="AP (IoU .50:.95), points")
-    axis.set_xlim(left=0)
+    axis.set_xlim(0, 1.15 * max(p[1] for p in (*published, *measured)))
     axis.grid(alpha=0.3)
     axis.legend(loc="best", fontsize="small")
     return png(drawn)
