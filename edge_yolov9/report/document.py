@@ -109,6 +109,10 @@ def _check(path: Path, entry: Any) -> None:
     for key, kind in shapes.items():
         if not isinstance(entry, dict) or not isinstance(entry.get(key), kind):
             raise malformed(path, f"every column needs {key}")
+    kinds: Mapping[str, type] = {**dict.fromkeys(("sha256", "variant", "target", "precision"), str), "names": list}
+    for key, kind in {**kinds, "bytes": int, "thresholds": dict}.items():
+        if not isinstance(entry["bundle"].get(key), kind):
+            raise malformed(path, f"every bundle needs {key}")
     for key in SECTIONS:
         if not isinstance(entry.get(key, {}), dict):
             raise malformed(path, f"{key} must be an object")

@@ -307,7 +307,7 @@ def test_reports_that_are_none(good: Path, data: Path, tmp_path: Path) -> None:
         (edited(accuracy=[1]), "accuracy must be an object"),
         (edited(accuracy={"AP": 1}), "malformed"),
         (edited(latency={"stages": {"total": {"p50": "fast"}}}), "malformed"),
-        (edited(bundle={}), "malformed"),
+        (edited(bundle={}), "every bundle needs sha256"),
     ):
         bad.write_text(content)
         refused(bad, "-o", tmp_path / "out", says=says)
