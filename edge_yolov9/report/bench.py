@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_yolov9 import bundle as bundles
-from edge_yolov9.report import caveats, energy, footprint, heat, machine, worker
+from edge_yolov9.report import caveats, child, energy, footprint, heat, machine
 from edge_yolov9.report.probe import ROOT, missing
 from edge_yolov9.report.recorder import Recorder
 
@@ -25,7 +25,7 @@ def measure(
     *,
     seconds: float = 60.0,
     frames: int | None = None,
-    progress: worker.Progress | None = None,
+    progress: child.Progress | None = None,
     images: Sequence[Path] = (),
     runtime: str | None = None,
     threads: int | None = None,
@@ -76,7 +76,7 @@ def measure(
             "frames": frames or FRAMES,
             "seconds": seconds,
         }
-        timed = worker.run(settings, say)
+        timed = child.run("worker", settings, say)
         end = time.monotonic()
         run = recorder.between(begin, end)
         load = recorder.between(timed["sustained"].pop("begin"), timed["sustained"].pop("end"))

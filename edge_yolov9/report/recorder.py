@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
 from edge_yolov9.report import heat
-from edge_yolov9.report.power import Meter, open_meter
+from edge_yolov9.report.power import Ina2xx, Meter, Pmic, Rapl
 from edge_yolov9.report.probe import ROOT, text
+from edge_yolov9.report.tegra import Ina3221, Tegrastats
 
 INTERVAL_S = 0.5
 
@@ -55,11 +57,29 @@ class Recorder:
             time.monotonic(),
             heat.temperatures(self._root),
             heat.clocks(self._root),
-            heat.held_back(),
+            heat.held_back(self._root),
             heat.throttle_events(self._root),
             self.meter.watts() if self.meter is not None else {},
             busy_seconds(self._root),
         )
+
+
+def open_meter(root: Path = ROOT) -> Meter | str:
+    """The first power meter that works here, or in words why there is none."""
+    meters: tuple[Callable[[], Meter], ...] = (
+        lambda: Ina3221(root),
+        Tegrastats,
+        lambda: Rapl(root),
+        Pmic,
+        lambda: Ina2xx(root),
+    )
+    reasons = []
+    for make in meters:
+        try:
+            return make()
+        except LookupError as error:
+            reasons.append(str(error))
+    return "; ".join(reasons)
 
 
 def busy_seconds(root: Path = ROOT) -> float | None:
