@@ -40,8 +40,6 @@ class Reading:
     events: int | None = None
     """Intel's count of thermal throttling since the system started."""
     watts: Mapping[str, float] = field(default_factory=dict)
-    busy_s: float | None = None
-    """CPU time of all processes since the system started, seconds."""
 
     @property
     def hottest(self) -> float | None:

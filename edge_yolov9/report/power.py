@@ -72,7 +72,7 @@ class Rapl:
             if used < 0:  # the counter wrapped
                 used += number(self._zones[name] / "max_energy_range_uj") or 0
             found[name] = used / 1e6 / max(seconds, 1e-6)
-        summed = [name for name in found if name.startswith("package") or name.endswith("dram")]
+        summed = [name for name in found if re.fullmatch(r"package-\d+(/dram)?", name)]
         return with_total(dict(sorted(found.items())), summed) if summed else {}
 
     def close(self) -> None:

@@ -60,7 +60,6 @@ class Recorder:
             heat.held_back(self._root),
             heat.throttle_events(self._root),
             self.meter.watts() if self.meter is not None else {},
-            busy_seconds(self._root),
         )
 
 
@@ -80,6 +79,28 @@ def open_meter(root: Path = ROOT) -> Meter | str:
         except LookupError as error:
             reasons.append(str(error))
     return "; ".join(reasons)
+
+
+class Load:
+    """How many cores others keep busy, from now on."""
+
+    def __init__(self, root: Path = ROOT) -> None:
+        self._root = root
+        self.begin = time.monotonic()
+        """Seconds of ``time.monotonic``."""
+        self._busy, self._own = busy_seconds(root), _own_seconds()
+
+    def cores(self) -> float | None:
+        """Mean since the beginning, without this process and the processes it started and saw end; None if unknown."""
+        now, seconds = busy_seconds(self._root), time.monotonic() - self.begin
+        if now is None or self._busy is None:
+            return None
+        return max(0.0, (now - self._busy - (_own_seconds() - self._own)) / seconds)
+
+
+def _own_seconds() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def busy_seconds(root: Path = ROOT) -> float | None:
