@@ -5,16 +5,15 @@ The bundle runs in a process of its own; sensors are read in this one, twice a s
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from edge_yolov9 import bundle as bundles
-from edge_yolov9.report import caveats, energy, footprint, heat, machine, worker
+from edge_yolov9.report import caveats, child, energy, footprint, heat, machine
 from edge_yolov9.report.probe import ROOT, missing
-from edge_yolov9.report.recorder import Recorder
+from edge_yolov9.report.recorder import Load, Recorder
 
 FRAMES = 300
 IDLE_S = 5.0
@@ -25,7 +24,7 @@ def measure(
     *,
     seconds: float = 60.0,
     frames: int | None = None,
-    progress: worker.Progress | None = None,
+    progress: child.Progress | None = None,
     images: Sequence[Path] = (),
     runtime: str | None = None,
     threads: int | None = None,
@@ -62,12 +61,13 @@ def measure(
     with Recorder(root) as recorder:
         idle_s = max(1.0, min(IDLE_S, seconds / 6))
         say(f"idle, {idle_s:.2g} s")
-        begin = time.monotonic()
+        others = Load(root)
         time.sleep(idle_s)
-        idle = recorder.between(begin, time.monotonic())
+        before = others.cores()
+        idle = recorder.between(others.begin, time.monotonic())
         say(f"start-up and memory, {footprint.STARTS} processes")
         found["footprint"] = footprint.measure(opened, runtime, threads)
-        used, begin = _children_s(), time.monotonic()
+        others = Load(root)
         settings = {
             "bundle": str(bundle),
             "images": [str(path) for path in images],
@@ -76,19 +76,16 @@ def measure(
             "frames": frames or FRAMES,
             "seconds": seconds,
         }
-        timed = worker.run(settings, say)
-        end = time.monotonic()
-        run = recorder.between(begin, end)
+        timed = child.run("worker", settings, say)
+        beside = others.cores()
         load = recorder.between(timed["sustained"].pop("begin"), timed["sustained"].pop("end"))
-    busy = caveats.busy_cores(run)
-    beside = None if busy is None else max(0.0, busy - (_children_s() - used) / (end - begin))
     found |= _sections(timed, found["footprint"], load)
     found["power"] = _power(recorder, idle, load, timed["sustained"]["fps"]["median"])
     found["heat"] = {
         **heat.section(idle, load),
         "throttling": heat.throttling(load, timed["sustained"]["timeline"], timed["sustained"]["seconds"]),
     }
-    found["warnings"] = caveats.collect(found, caveats.busy_cores(idle), beside)
+    found["warnings"] = caveats.collect(found, before, beside)
     return found
 
 
@@ -120,9 +117,3 @@ def _power(
         return {"unavailable": missing(recorder.no_meter)}
     section = energy.section(recorder.meter, idle, load, fps)
     return section or {"unavailable": missing(f"{recorder.meter.source} told no watts during the run")}
-
-
-def _children_s() -> float:
-    """CPU time of processes that this one started and that have ended, seconds."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime

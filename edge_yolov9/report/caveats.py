@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from edge_yolov9.report.heat import Reading
 from edge_yolov9.report.probe import MISSING
 
 LEAST_SECONDS = 60.0
@@ -32,15 +31,6 @@ def collect(found: Mapping[str, Any], before: float | None, beside: float | None
         *_noise(found["latency"]),
         *_blind(found),
     ]
-
-
-def busy_cores(readings: Sequence[Reading]) -> float | None:
-    """Mean number of cores that were busy over some readings; None when the system does not say."""
-    known = [(reading.time, reading.busy_s) for reading in readings if reading.busy_s is not None]
-    if len(known) < 2:
-        return None
-    (begin, first), (end, last) = known[0], known[-1]
-    return (last - first) / (end - begin)
 
 
 def _governor(governor: Any) -> list[str]:

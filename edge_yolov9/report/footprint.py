@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from edge_yolov9.bundle import Bundle
-from edge_yolov9.errors import InferenceError
 from edge_yolov9.registry import target
+from edge_yolov9.report import child
 from edge_yolov9.report.probe import missing
 from edge_yolov9.report.spread import few, rounded
 
@@ -28,12 +25,14 @@ def measure(bundle: Bundle, runtime: str | None = None, threads: int | None = No
     Returns:
         ``bundle_mb``, ``files_mb`` by name, ``packages`` (see :func:`packages`), ``memory_mb`` (``imported``,
         ``loaded``, ``running``, ``peak``) and ``startup_ms`` (see ``startup.py``), each with its
-        range over ``STARTS`` processes.
+        range over ``STARTS`` processes; ``first_startup_ms`` of one more before them, which found cold caches and may
+        have built an engine.
 
     Raises:
-        InferenceError: the bundle does not run.
+        EdgeYoloError: the bundle does not run here.
     """
     files = {name: (bundle.path / name).stat().st_size / MB for name in ("manifest.json", *bundle.manifest.files)}
+    first = _start(bundle, runtime, threads)
     starts = [_start(bundle, runtime, threads) for _ in range(STARTS)]
     return {
         "bundle_mb": rounded(sum(files.values())),
@@ -41,12 +40,15 @@ def measure(bundle: Bundle, runtime: str | None = None, threads: int | None = No
         "packages": packages(runtime or bundle.manifest.target),
         "memory_mb": _gathered(starts, "memory_mb"),
         "startup_ms": _gathered(starts, "startup_ms"),
+        "first_startup_ms": {name: rounded(value) for name, value in first["startup_ms"].items()},
     }
 
 
 def _gathered(starts: list[dict[str, Any]], key: str) -> dict[str, Any]:
     first = starts[0][key]
-    return {name: few([start[key][name] for start in starts]) if first[name] else _no_memory() for name in first}
+    return {
+        name: few([start[key][name] for start in starts]) if first[name] is not None else _no_memory() for name in first
+    }
 
 
 def _no_memory() -> str:
@@ -54,14 +56,8 @@ def _no_memory() -> str:
 
 
 def _start(bundle: Bundle, runtime: str | None, threads: int | None) -> dict[str, Any]:
-    settings = json.dumps([str(bundle.path), runtime, threads, time.monotonic()])
-    command = [sys.executable, "-m", "edge_yolov9.report.startup", settings]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise InferenceError(f"{bundle.path} does not start: {reason}")
-    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
+    settings = {"bundle": str(bundle.path), "runtime": runtime, "threads": threads, "started": time.monotonic()}
+    return child.run("startup", settings, lambda text: None)
 
 
 def packages(runtime: str) -> dict[str, Any]:
@@ -72,9 +68,9 @@ def packages(runtime: str) -> dict[str, Any]:
     module = target(runtime).runtime
     owners = importlib.metadata.packages_distributions().get(module or "", [])
     found: dict[str, dict[str, Any]] = {}
-    for name in _closure(["edge-yolov9", *owners]):
+    for name in required(["edge-yolov9", *owners]):
         installed = importlib.metadata.distribution(name)
-        found[name] = {"version": installed.version, "mb": rounded(_size(installed) / MB)}
+        found[name] = {"version": installed.version, "mb": rounded(installed_bytes(installed) / MB)}
     total = rounded(sum(package["mb"] for package in found.values()))
     entry: dict[str, Any] = {"total_mb": total, "by_package": found}
     if module is not None and not owners:
@@ -82,7 +78,7 @@ def packages(runtime: str) -> dict[str, Any]:
     return entry
 
 
-def _closure(names: list[str]) -> list[str]:
+def required(names: list[str]) -> list[str]:
     """The distributions and what they require, extras left out, as far as they are installed."""
     seen: dict[str, str] = {}
     for name in (waiting := list(names)):
@@ -98,7 +94,7 @@ def _closure(names: list[str]) -> list[str]:
     return sorted(seen)
 
 
-def _size(installed: importlib.metadata.Distribution) -> int:
+def installed_bytes(installed: importlib.metadata.Distribution) -> int:
     return sum(_bytes(path) for path in {*_files(installed)})
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ HELD_BACK = {0: "under-voltage", 1: "CPU clock capped", 2: "throttled", 3: "soft
 CLOCK_DROP = 0.05
 WARMER_C = 2.0
 LEAST_DRIFT = 0.03
+MOST_NOISE = 0.25
 LEAST_SECONDS = 20.0
 
 
@@ -40,8 +40,6 @@ class Reading:
     events: int | None = None
     """Intel's count of thermal throttling since the system started."""
     watts: Mapping[str, float] = field(default_factory=dict)
-    busy_s: float | None = None
-    """CPU time of all processes since the system started, seconds."""
 
     @property
     def hottest(self) -> float | None:
@@ -93,12 +91,16 @@ def throttle_events(root: Path = ROOT) -> int | None:
     return sum(known) if known else None
 
 
-def held_back() -> int | None:
-    """Raspberry Pi's throttling bits."""
-    if shutil.which("vcgencmd") is None:
-        return None
+def held_back(root: Path = ROOT) -> int | None:
+    """Raspberry Pi's throttling bits; without vcgencmd, the kernel's under-voltage alarm alone."""
     found = re.search(r"throttled=0x([0-9a-fA-F]+)", command("vcgencmd", "get_throttled") or "")
-    return int(found[1], 16) if found else None
+    if found:
+        return int(found[1], 16)
+    for name in matching(root, "sys/class/hwmon/hwmon*/name"):
+        if text(name) == "rpi_volt":
+            alarm = number(name.with_name("in0_lcrit_alarm"))
+            return None if alarm is None else int(alarm)
+    return None
 
 
 def throttling(readings: Sequence[Reading], timeline: Mapping[str, Sequence[float]], seconds: float) -> dict[str, Any]:
@@ -110,21 +112,24 @@ def throttling(readings: Sequence[Reading], timeline: Mapping[str, Sequence[floa
         seconds: how long the run took.
 
     Returns:
-        ``verdict`` ("throttled", "slower" without a sign of heat, "steady", "too short to tell"), ``reasons``, and
+        ``verdict`` (throttled; slower, without a sign of heat; steady; too noisy to tell; too short to tell),
+        ``reasons``, and
         ``drift_percent``, by which the median latency of the last third lies over that of the first, beside
         ``noise_percent``.
     """
     drift, noise = _drift(timeline["p50"])
-    signs = [*_told(readings), *_cooled(readings)]
-    slower = drift > noise
-    if slower:
+    told, cooled = _told(readings), _cooled(readings)
+    signs = [*told, *cooled]
+    if drift > noise:
         signs.append(
             f"latency of the last third is {100 * drift:.1f} % over that of the first (noise {100 * noise:.1f} %)"
         )
-    if signs and (not slower or len(signs) > 1):
+    if told or (cooled and drift > LEAST_DRIFT):
         verdict = "throttled"
-    elif slower:
+    elif drift > noise:
         verdict = "slower"
+    elif noise > MOST_NOISE:
+        verdict = "too noisy to tell"
     else:
         verdict = "steady" if seconds >= LEAST_SECONDS else "too short to tell"
     if not any(reading.celsius for reading in readings):

@@ -1,27 +1,20 @@
-"""Watts, where the board tells: INA3221 rails and tegrastats on Jetson, RAPL on x86, the PMIC of a Raspberry Pi 5.
+"""Watts, where the machine tells: RAPL on x86, a Raspberry Pi 5's PMIC, INA2xx monitors; Jetsons are in ``tegra.py``.
 
-A meter is opened by :func:`open_meter`, which says in words why there is none. Readings are watts by rail, with the
-meter's own total as ``total``.
+Readings are watts by rail, with the meter's own total as ``total``. A meter's constructor raises LookupError, which
+says in words why it does not work here.
 """
 
 from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-import threading
 import time
 from pathlib import Path
 from typing import Protocol
 
-from edge_yolov9.report.probe import ROOT, command, matching, number, text
+from edge_yolov9.report.probe import command, matching, number, text
 
 Watts = dict[str, float]
-WHOLE = ("VDD_IN", "POM_5V_IN", "VDD_5V_IN")
-"""Rails through which a whole Jetson module is fed."""
-PART = ("VDDQ_VDD2_1V8AO",)
-"""AGX Orin: fed from VIN_SYS_5V0, which is measured too."""
-UNUSED = "NC"
 
 
 class Meter(Protocol):
@@ -41,114 +34,11 @@ class Meter(Protocol):
         ...
 
 
-class Ina3221:
-    """Voltage times current of every labelled channel, by the kernel's hwmon driver (JetPack 5 and later)."""
-
-    source = "INA3221 (sysfs)"
-
-    def __init__(self, root: Path) -> None:
-        """Raises LookupError when there is no such sensor, or none that can be read."""
-        self._rails = dict(_channels(root))
-        if not self._rails:
-            raise LookupError("no INA3221 power monitor under /sys/bus/i2c/devices")
-        self.covers, self._summed = _whole(list(self._rails))
-        if not self.watts():
-            raise LookupError("the INA3221 power monitor does not let itself be read")
-
-    def watts(self) -> Watts:
-        found = {}
-        for label, (volt, current) in self._rails.items():
-            millivolt, milliampere = number(volt), number(current)
-            if millivolt is not None and milliampere is not None:
-                found[label] = millivolt * milliampere / 1e6
-        return _with_total(found, self._summed)
-
-    def close(self) -> None:
-        pass
-
-
-def _channels(root: Path) -> list[tuple[str, tuple[Path, Path]]]:
-    found = []
-    for name in matching(root, "sys/bus/i2c/devices/*/name"):
-        if "ina3221" not in (text(name) or ""):
-            continue
-        for label in matching(name.parent, "hwmon/hwmon*/in[1-3]_label"):
-            index = label.name[2]
-            pair = (label.with_name(f"in{index}_input"), label.with_name(f"curr{index}_input"))
-            rail = text(label)
-            if rail and rail != UNUSED and pair[1].is_file():
-                found.append((rail, pair))
-    return found
-
-
-def _whole(rails: list[str]) -> tuple[str, list[str]]:
-    """What the total means, in words, and the rails it is the sum of."""
-    for rail in WHOLE:
-        if rail in rails:
-            return f"the module ({rail})", [rail]
-    summed = [rail for rail in rails if rail not in PART]
-    return f"the sum of {' + '.join(summed)}", summed
-
-
-def _with_total(found: Watts, summed: list[str]) -> Watts:
+def with_total(found: Watts, summed: list[str]) -> Watts:
+    """``found`` with the sum of some of its rails as ``total``; empty when one of them could not be read."""
     if not all(rail in found for rail in summed):
         return {}
     return {**found, "total": sum(found[rail] for rail in summed)}
-
-
-class Tegrastats:
-    """NVIDIA's own monitor, which prints a line per interval, of JetPack 4 (``VDD_IN 3140/3208``) or later (mW)."""
-
-    source = "tegrastats"
-    INTERVAL_MS = 500
-
-    def __init__(self, first_line_s: float = 3.0) -> None:
-        """Raises LookupError when it is absent or tells no watts within ``first_line_s`` seconds."""
-        program = shutil.which("tegrastats")
-        if program is None:
-            raise LookupError("no tegrastats on the PATH")
-        self._newest: Watts = {}
-        self._told = threading.Event()
-        try:
-            self._process = subprocess.Popen(
-                [program, "--interval", str(self.INTERVAL_MS)],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                errors="replace",
-            )
-        except OSError as error:
-            raise LookupError(f"tegrastats does not start ({error.strerror or error})") from None
-        self._thread = threading.Thread(target=self._read, name="tegrastats", daemon=True)
-        self._thread.start()
-        self._told.wait(first_line_s)
-        if not self._newest:
-            self.close()
-            raise LookupError("tegrastats tells no watts")
-        self.covers, self._summed = _whole(list(self._newest))
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._newest = parse_tegrastats(line)
-            if self._newest:
-                self._told.set()
-        self._newest = {}
-        self._told.set()
-
-    def watts(self) -> Watts:
-        return _with_total(self._newest, self._summed)
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._thread.join(timeout=5)
-
-
-def parse_tegrastats(line: str) -> Watts:
-    """Watts by rail (now, not the average after the slash) in one line of tegrastats; empty where it names none."""
-    pairs = re.findall(r"(?:^|\s)([A-Za-z]\w*) (\d+)(?:mW)?/\d+(?:mW)?(?=\s|$)", line)
-    return {rail: int(milliwatt) / 1000 for rail, milliwatt in pairs if rail != UNUSED}
 
 
 class Rapl:
@@ -182,8 +72,8 @@ class Rapl:
             if used < 0:  # the counter wrapped
                 used += number(self._zones[name] / "max_energy_range_uj") or 0
             found[name] = used / 1e6 / max(seconds, 1e-6)
-        summed = [name for name in found if name.startswith("package") or name.endswith("dram")]
-        return _with_total(dict(sorted(found.items())), summed) if summed else {}
+        summed = [name for name in found if re.fullmatch(r"package-\d+(/dram)?", name)]
+        return with_total(dict(sorted(found.items())), summed) if summed else {}
 
     def close(self) -> None:
         pass
@@ -211,7 +101,7 @@ class Pmic:
 
     def watts(self) -> Watts:
         found = parse_pmic(command("vcgencmd", "pmic_read_adc") or "")
-        return _with_total(found, list(found)) if found else {}
+        return with_total(found, list(found)) if found else {}
 
     def close(self) -> None:
         pass
@@ -224,13 +114,27 @@ def parse_pmic(output: str) -> Watts:
     return {rail: float(values[f"{rail}_A"]) * float(values[f"{rail}_V"]) for rail in rails}
 
 
-def open_meter(root: Path = ROOT) -> Meter | str:
-    """The first meter that works here, or in words why there is none."""
-    reasons = []
-    for make in (lambda: Ina3221(root), Tegrastats, lambda: Rapl(root), Pmic):
-        try:
-            meter: Meter = make()
-            return meter
-        except LookupError as error:
-            reasons.append(str(error))
-    return "; ".join(reasons)
+class Ina2xx:
+    """Single-rail monitors (INA219, 226, 238, 260) on a HAT or carrier board, by the kernel's hwmon driver."""
+
+    source = "INA2xx (hwmon)"
+
+    def __init__(self, root: Path) -> None:
+        """Raises LookupError when there is none that can be read."""
+        files = matching(root, "sys/class/hwmon/hwmon*/power1_input")
+        self._rails = {
+            f"{text(file.with_name('name'))} {file.parent.name}": file
+            for file in files
+            if (text(file.with_name("name")) or "").startswith("ina2")
+        }
+        self.covers = f"the sum of {' + '.join(self._rails)}"
+        if not self.watts():
+            raise LookupError("no INA2xx power monitor under /sys/class/hwmon")
+
+    def watts(self) -> Watts:
+        read = {rail: number(file) for rail, file in self._rails.items()}
+        found = {rail: value / 1e6 for rail, value in read.items() if value is not None}
+        return with_total(found, list(self._rails)) if found else {}
+
+    def close(self) -> None:
+        pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import subprocess
 from pathlib import Path
@@ -27,9 +28,10 @@ def text(path: Path) -> str | None:
 def number(path: Path) -> float | None:
     """A file that holds one number; None where it cannot be read or holds something else."""
     try:
-        return float(text(path) or "")
+        value = float(text(path) or "")
     except ValueError:
         return None
+    return value if math.isfinite(value) else None
 
 
 def matching(root: Path, pattern: str) -> list[Path]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
 from edge_yolov9.report import heat
-from edge_yolov9.report.power import Meter, open_meter
+from edge_yolov9.report.power import Ina2xx, Meter, Pmic, Rapl
 from edge_yolov9.report.probe import ROOT, text
+from edge_yolov9.report.tegra import Ina3221, Tegrastats
 
 INTERVAL_S = 0.5
 
@@ -55,11 +57,50 @@ class Recorder:
             time.monotonic(),
             heat.temperatures(self._root),
             heat.clocks(self._root),
-            heat.held_back(),
+            heat.held_back(self._root),
             heat.throttle_events(self._root),
             self.meter.watts() if self.meter is not None else {},
-            busy_seconds(self._root),
         )
+
+
+def open_meter(root: Path = ROOT) -> Meter | str:
+    """The first power meter that works here, or in words why there is none."""
+    meters: tuple[Callable[[], Meter], ...] = (
+        lambda: Ina3221(root),
+        Tegrastats,
+        lambda: Rapl(root),
+        Pmic,
+        lambda: Ina2xx(root),
+    )
+    reasons = []
+    for make in meters:
+        try:
+            return make()
+        except LookupError as error:
+            reasons.append(str(error))
+    return "; ".join(reasons)
+
+
+class Load:
+    """How many cores others keep busy, from now on."""
+
+    def __init__(self, root: Path = ROOT) -> None:
+        self._root = root
+        self.begin = time.monotonic()
+        """Seconds of ``time.monotonic``."""
+        self._busy, self._own = busy_seconds(root), _own_seconds()
+
+    def cores(self) -> float | None:
+        """Mean since the beginning, without this process and the processes it started and saw end; None if unknown."""
+        now, seconds = busy_seconds(self._root), time.monotonic() - self.begin
+        if now is None or self._busy is None:
+            return None
+        return max(0.0, (now - self._busy - (_own_seconds() - self._own)) / seconds)
+
+
+def _own_seconds() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def busy_seconds(root: Path = ROOT) -> float | None:

@@ -89,7 +89,7 @@ def warm_up(pipeline: Pipeline, encoded: Sequence[NDArray[np.uint8]]) -> list[fl
         frame = _decoded(encoded[index % len(encoded)])
         start = time.perf_counter()
         pipeline(frame)
-        times.append(1000 * (time.perf_counter() - start))
+        times.append(rounded(1000 * (time.perf_counter() - start)))
     return times
 
 

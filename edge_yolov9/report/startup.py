@@ -1,17 +1,13 @@
-"""Start up once, as an application does, and print what that took in time and memory.
-
-``python -m edge_yolov9.report.startup [BUNDLE,RUNTIME,THREADS,STARTED]`` (JSON). Only the standard library is imported
-before the clock runs.
-"""
+"""The process that starts up once, as an application does, and tells what that took in time and memory."""
 
 from __future__ import annotations
 
-import json
 import re
-import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from edge_yolov9.report import child
 
 FRAMES = 20
 MB = 1e6
@@ -19,19 +15,19 @@ STEPS = ("interpreter", "import", "runtime_import", "model_load", "first_inferen
 """Python itself; this package with numpy and OpenCV; the vendor's runtime; reading, checking and loading the bundle."""
 
 
-def start_up(path: str, runtime: str | None, threads: int | None, started: float) -> dict[str, Any]:
+def measure(settings: dict[str, Any], progress: child.Progress) -> dict[str, Any]:
     """Import, load, infer, in this process.
 
     Args:
-        path: a bundle.
-        runtime: see :func:`edge_yolov9.registry.open_session`.
-        threads: as for ``Detector``.
-        started: ``time.monotonic()`` of whoever started the process.
+        settings: ``bundle`` (path), ``runtime``, ``threads``, and ``started``: ``time.monotonic()`` of whoever started
+            the process.
+        progress: is not told anything.
 
     Returns:
         ``startup_ms`` with ``STEPS`` and ``to_first_result``, their sum; ``memory_mb`` resident when ``imported``, when
         ``loaded`` and while ``running``, and its ``peak``; None where the system does not say.
     """
+    started, path, runtime = settings["started"], settings["bundle"], settings["runtime"]
     marks = [started, time.monotonic()]
     from edge_yolov9 import Detector, bundle, registry
 
@@ -39,7 +35,7 @@ def start_up(path: str, runtime: str | None, threads: int | None, started: float
     registry.module(runtime or bundle.read(path, verify=False).manifest.target, "session")
     marks.append(time.monotonic())
     memory = {"imported": resident("VmRSS")}
-    detect = Detector(path, runtime=runtime, threads=threads)
+    detect = Detector(path, runtime=runtime, threads=settings["threads"])
     marks.append(time.monotonic())
     memory["loaded"] = resident("VmRSS")
     import numpy as np
@@ -66,4 +62,4 @@ def resident(field: str, root: Path = Path("/")) -> float | None:
 
 
 if __name__ == "__main__":
-    print(json.dumps(start_up(*json.loads(sys.argv[1]))))
+    child.answer(measure)

@@ -1,0 +1,33 @@
+"""Machines and a bundle for the measuring part of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.report import machine_tree
+
+Machine = Callable[[str], Path]
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """``machine(name)`` -> root of an unfolded tree."""
+    return lambda name: machine_tree.unfold(name, tmp_path / "root")
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for programs, alone on the PATH but for the system's own."""
+    monkeypatch.setenv("PATH", f"{tmp_path / 'programs'}:/usr/bin:/bin")
+    return tmp_path / "programs"
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle for ONNX Runtime, 64 x 64 pixels."""
+    from tests.report.tiny import make
+
+    return make(tmp_path_factory.mktemp("tiny") / "bundle")
