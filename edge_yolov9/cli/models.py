@@ -17,7 +17,7 @@ from edge_yolov9.errors import InputError
 from edge_yolov9.registry import TARGETS
 from edge_yolov9.report import document, family, latency
 from edge_yolov9.report.spread import few
-from edge_yolov9.variants import VARIANTS
+from edge_yolov9.variants import VARIANTS, parse_name
 
 ROUNDS = 3
 CLASSES = 80
@@ -160,7 +160,7 @@ def _of_column(entry: Mapping[str, Any], counting: bool) -> dict[str, Any]:
 def _point(
     label: str, variant: str, classes: int, figures: tuple[Any, Any, Any] | None, timed: Any, counting: bool
 ) -> dict[str, Any]:
-    size = variant.rpartition("-")[2]
+    size = parse_name(variant)[0].size
     told = family.published(size)
     cost = _count(size, classes) if counting else None
     cost = cost or {"parameters": 1e6 * told["parameters_m"], "gflops_640": told["gflops"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import shutil
 import subprocess
@@ -326,3 +327,37 @@ def test_a_report_cannot_name_files_outside_its_folder(good: Path, tmp_path: Pat
     (folder / "report.json").write_text(json.dumps(made))
     fine(folder / "report.json", "-o", tmp_path / "again")
     assert "data:image/jpeg" not in (tmp_path / "again" / "report.html").read_text()
+
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FRAME = """<!doctype html><body style="margin:0"><iframe id="page" style="width:360px;height:4000px;border:0"
+srcdoc="{page}"></iframe><script>onload = () => {{
+  const page = document.getElementById("page").contentDocument, images = [...page.images];
+  document.title = JSON.stringify({{
+    width: page.documentElement.scrollWidth, images: images.length, broken: images.filter(i => !i.naturalWidth).length,
+    small: [...page.querySelectorAll("p, td, li")].filter(e => parseFloat(getComputedStyle(e).fontSize) < 12).length,
+    loaded: page.defaultView.performance.getEntriesByType("resource").filter(e => !e.name.startsWith("data:")).length,
+  }});
+}}</script>"""
+
+
+def browse(*words: str) -> str:
+    command = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed here")
+def test_the_page_in_a_browser(good: Path, tmp_path: Path) -> None:
+    """On a phone of 360 pixels nothing sticks out; every picture is there, nothing is fetched; it prints."""
+    fine(good, good, "-o", tmp_path / "out")
+    page = tmp_path / "out" / "report.html"
+    (tmp_path / "frame.html").write_text(FRAME.format(page=html.escape(page.read_text())))
+    shown = browse("--window-size=1000,4000", "--dump-dom", (tmp_path / "frame.html").as_uri())
+    seen = json.loads(html.unescape(shown.partition("<title>")[2].partition("</title>")[0]))
+    assert 300 < seen["width"] <= 360
+    assert (seen["images"], seen["broken"], seen["small"], seen["loaded"]) == (10, 0, 0, 0)
+    browse(f"--print-to-pdf={tmp_path / 'out.pdf'}", "--no-pdf-header-footer", page.as_uri())
+    printed = (tmp_path / "out.pdf").read_bytes()
+    assert printed.startswith(b"%PDF")
+    assert 2 <= printed.count(b"/Type /Page\n") <= 15
