@@ -64,6 +64,17 @@ def labels(opened: Sequence[Bundle]) -> list[str]:
     return [f"{place}: {name}" for place, name in enumerate(named, 1)]
 
 
+def distinct(columns: Sequence[Column]) -> list[str]:
+    """The columns' labels, with the board, the date or a number where some are alike."""
+    own = [str(entry["label"]) for entry in columns]
+    boards = [f"{label}, {entry.get('machine', {}).get('soc')}" for label, entry in zip(own, columns, strict=True)]
+    dates = [f"{label}, {entry['created']}" for label, entry in zip(own, columns, strict=True)]
+    for candidates in (own, boards, dates):
+        if len(set(candidates)) == len(candidates):
+            return candidates
+    return [f"{place}: {label}" for place, label in enumerate(own, 1)]
+
+
 def make(columns: Sequence[Column], command: str) -> Document:
     """A document of these columns."""
     from edge_yolov9 import __version__

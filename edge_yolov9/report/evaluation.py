@@ -13,7 +13,7 @@ from edge_yolov9.report.confusion import confusion
 from edge_yolov9.report.images import Found, ImageSet, truth_digest
 
 
-def section(found: Found, images: ImageSet, bundle: Mapping[str, Any]) -> tuple[dict[str, Any], bytes | None]:
+def section(found: Found, images: ImageSet, bundle: Mapping[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
     """Evaluate what was found.
 
     Args:
@@ -22,7 +22,7 @@ def section(found: Found, images: ImageSet, bundle: Mapping[str, Any]) -> tuple[
         bundle: ``names``, ``thresholds`` and ``accuracy`` of the manifest.
 
     Returns:
-        (the section as ``docs/report.md`` describes it, the contact sheet of the worst images as JPEG or None).
+        (the section as ``docs/report.md`` describes it, the contact sheets of the worst images, JPEG).
 
     Raises:
         DataError: the classes differ, or the images are not those that the detections are of.
@@ -50,7 +50,7 @@ def section(found: Found, images: ImageSet, bundle: Mapping[str, Any]) -> tuple[
         "float": _against(bundle.get("accuracy"), measured, images),
         "worst": [one.as_dict() for one in mistakes],
     }
-    return described, worst.sheet(mistakes, found.deployed, records)
+    return described, worst.sheets(mistakes, found.deployed, records)
 
 
 def of_manifest(manifest: Manifest) -> dict[str, Any]:

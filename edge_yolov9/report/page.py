@@ -74,7 +74,7 @@ figure { margin: 1rem 0; } img { max-width: 100%; height: auto; } figcaption { f
   body { max-width: none; padding: 0; font-size: 10pt; } .wide { overflow: visible; }
   table { font-size: 8.5pt; width: 100%; } th, td { overflow-wrap: anywhere; }
   figure, .notice, tr { break-inside: avoid; } h2, h3 { break-after: avoid; } thead { display: table-header-group; }
-  img { max-height: 23cm; } }
+  img { max-height: 23cm; } img[src*="image/png"] { max-height: 10cm; } }
 """
 
 

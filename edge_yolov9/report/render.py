@@ -36,7 +36,7 @@ def page(document: Document, pictures: Mapping[str, bytes]) -> Page:
 
     Args:
         document: as :func:`edge_yolov9.report.document.read` gives it.
-        pictures: contact sheets by the name that a column's ``worst_picture`` gives.
+        pictures: contact sheets by the names in ``worst_pictures`` of the columns.
 
     Raises:
         KeyError, TypeError, ValueError, ...: a section is not what the schema says.

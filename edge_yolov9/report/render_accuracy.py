@@ -103,10 +103,8 @@ def _pictures(place: int, entry: Column, pictures: Mapping[str, bytes], drawn: b
         found.append(Table(("found \\ true", *names, "nothing there"), rows))
     if section["worst"]:
         found.append(Heading(f"{label}: worst images", 3))
-        picture = pictures.get(entry.get("worst_picture", ""))
-        if picture is not None:
-            alt = f"{label}: the worst images, what is there on the left, what was found on the right"
-            found.append(Picture(entry["worst_picture"], picture, alt))
+        alt = f"{label}: the worst images, what is there on the left, what was found on the right"
+        found += [Picture(name, pictures[name], alt) for name in entry["worst_pictures"]]
         keys = ("image", "f1", "right", "missed", "wrong_class", "nothing_there")
         head = ("image", "F1", "right", "missed", "wrong class", "where nothing is")
         found.append(Table(head, tuple(tuple(cells.text(one[key]) for key in keys) for one in section["worst"])))

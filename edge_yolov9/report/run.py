@@ -20,26 +20,25 @@ from edge_yolov9.report.images import Found, ImageSet
 FRAMES = 32
 """Images of the data set that latency is measured on."""
 LATER = "not scored yet: edge-yolov9 report --score detections.json --data DATA -o FOLDER finishes elsewhere"
-SHEET = re.compile(r"figures/worst-\d+\.jpg")
+SHEET = re.compile(r"figures/worst-\d+-\d+\.jpg")
 
 Tell = Callable[[str], None]
 
 
 @dataclass
 class Run:
-    """Columns as they fill, and the contact sheet of each by its place."""
+    """Columns as they fill, and the contact sheets of each by its place."""
 
     columns: list[Column] = field(default_factory=list)
-    sheets: dict[int, bytes] = field(default_factory=dict)
+    sheets: dict[int, list[bytes]] = field(default_factory=dict)
 
     def finish(self, command: str) -> tuple[Document, dict[str, bytes]]:
         """The document, and its contact sheets by the names that it gives them."""
-        pictures = {}
-        for place, entry in enumerate(self.columns):
-            entry.pop("worst_picture", None)
-            if place in self.sheets:
-                entry["worst_picture"] = f"figures/worst-{place}.jpg"
-                pictures[entry["worst_picture"]] = self.sheets[place]
+        pictures: dict[str, bytes] = {}
+        for place, (entry, label) in enumerate(zip(self.columns, document.distinct(self.columns), strict=True)):
+            named = {f"figures/worst-{place}-{i}.jpg": data for i, data in enumerate(self.sheets.get(place, ()))}
+            entry |= {"label": label, "worst_pictures": list(named)}
+            pictures |= named
         return document.make(self.columns, command), pictures
 
 
@@ -101,10 +100,11 @@ def add_report(run: Run, path: Path) -> None:
         InputError: see :func:`document.read`.
     """
     for entry in document.read(path)["columns"]:
-        name = str(entry.get("worst_picture", ""))
-        if SHEET.fullmatch(name):
-            with suppress(OSError):
-                run.sheets[len(run.columns)] = (path.parent / name).read_bytes()
+        named = entry.get("worst_pictures")
+        for name in named if isinstance(named, list) else ():
+            if SHEET.fullmatch(str(name)):
+                with suppress(OSError):
+                    run.sheets.setdefault(len(run.columns), []).append((path.parent / name).read_bytes())
         run.columns.append(entry)
 
 
@@ -176,10 +176,8 @@ def _detect(run: Run, place: int, opened: Bundle, found: ImageSet | None, detect
 
 def _accuracy(run: Run, place: int, boxes: Found, found: ImageSet) -> None:
     entry = run.columns[place]
-    entry["accuracy"], sheet = evaluation.section(boxes, found, entry["bundle"])
+    entry["accuracy"], run.sheets[place] = evaluation.section(boxes, found, entry["bundle"])
     entry["missing"].pop("accuracy", None)
-    if sheet is not None:
-        run.sheets[place] = sheet
 
 
 def _same_pictures(boxes: Found, found: ImageSet) -> None:

@@ -18,8 +18,10 @@ from edge_yolov9.geometry import Image
 from edge_yolov9.report.confusion import match
 from edge_yolov9.sources import read_image
 
-SHOWN = 8
-"""Images of a contact sheet."""
+SHOWN = 6
+"""Images in all."""
+ROWS = 3
+"""Images of a contact sheet: as many as are still to be recognized on a printed page."""
 IOU = 0.5
 """Least overlap of an object that counts as found."""
 PANEL = 440
@@ -69,19 +71,20 @@ def _count(key: str, found: Detections, record: ImageRecord) -> Mistakes:
     return Mistakes(key, right, len(boxes) - len(pairs), len(pairs) - right, len(found) - len(pairs))
 
 
-def sheet(worst: list[Mistakes], found: Mapping[str, Detections], truth: Mapping[str, ImageRecord]) -> bytes | None:
-    """A JPEG: one row per image, what is there on the left, what was found on the right. None where nothing is wrong.
+def sheets(worst: list[Mistakes], found: Mapping[str, Detections], truth: Mapping[str, ImageRecord]) -> list[bytes]:
+    """JPEGs of ``ROWS`` images each: what is there on the left, what was found on the right.
 
     Raises:
         SourceError: an image is not there any more.
     """
-    if not worst:
-        return None
     rows = [_row(one, read_image(truth[one.image].path), truth[one.image], found[one.image]) for one in worst]
+    return [_stacked(rows[first : first + ROWS]) for first in range(0, len(rows), ROWS)]
+
+
+def _stacked(rows: list[Image]) -> bytes:
     width = max(row.shape[1] for row in rows)
-    padded = [
-        cv2.copyMakeBorder(row, 0, 8, 0, width - row.shape[1], cv2.BORDER_CONSTANT, value=(255,) * 3) for row in rows
-    ]
+    white = (255, 255, 255)
+    padded = [cv2.copyMakeBorder(row, 0, 8, 0, width - row.shape[1], cv2.BORDER_CONSTANT, value=white) for row in rows]
     fine, data = cv2.imencode(".jpg", np.vstack(padded), [cv2.IMWRITE_JPEG_QUALITY, 82])
     if not fine:
         raise EdgeYoloError("the contact sheet cannot be encoded as JPEG")

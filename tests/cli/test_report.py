@@ -92,7 +92,7 @@ def test_a_real_measurement(compiled: Compiled, data: Path, tmp_path: Path, monk
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.index("Mind, when reading") < page.index("Summary") < page.index(f"{accuracy['AP']:.4f}")
     assert page.count("data:image/png") == 4
-    assert page.count("data:image/jpeg") == 1
+    assert page.count("data:image/jpeg") == 2
     listed = CliRunner().invoke(main, ["val", str(bundle), "--data", str(data), "--json", "-"])
     assert json.loads(listed.stdout)["AP"] == accuracy["AP"]
 
@@ -124,7 +124,7 @@ def test_a_report_without_plots_gets_them_elsewhere(good: Path, tmp_path: Path) 
     page = (tmp_path / "desk" / "report.html").read_text()
     assert "matplotlib is not installed here" not in page
     assert page.count("data:image/png") == 4
-    assert page.count("data:image/jpeg") == plain.count("data:image/jpeg") == 1
+    assert page.count("data:image/jpeg") == plain.count("data:image/jpeg") == 2
     assert loaded(good)["columns"] == loaded(tmp_path / "desk" / "report.json")["columns"]
 
 
@@ -323,7 +323,7 @@ def test_a_report_cannot_name_files_outside_its_folder(good: Path, tmp_path: Pat
     folder = shutil.copytree(good.parent, tmp_path / "folder")
     (tmp_path / "secret.jpg").write_bytes(b"secret")
     made = loaded(good)
-    made["columns"][0]["worst_picture"] = "../secret.jpg"
+    made["columns"][0]["worst_pictures"] = ["../secret.jpg", 5, {}]
     (folder / "report.json").write_text(json.dumps(made))
     fine(folder / "report.json", "-o", tmp_path / "again")
     assert "data:image/jpeg" not in (tmp_path / "again" / "report.html").read_text()
@@ -356,7 +356,7 @@ def test_the_page_in_a_browser(good: Path, tmp_path: Path) -> None:
     shown = browse("--window-size=1000,4000", "--dump-dom", (tmp_path / "frame.html").as_uri())
     seen = json.loads(html.unescape(shown.partition("<title>")[2].partition("</title>")[0]))
     assert 300 < seen["width"] <= 360
-    assert (seen["images"], seen["broken"], seen["small"], seen["loaded"]) == (10, 0, 0, 0)
+    assert (seen["images"], seen["broken"], seen["small"], seen["loaded"]) == (12, 0, 0, 0)
     browse(f"--print-to-pdf={tmp_path / 'out.pdf'}", "--no-pdf-header-footer", page.as_uri())
     printed = (tmp_path / "out.pdf").read_bytes()
     assert printed.startswith(b"%PDF")

@@ -91,7 +91,7 @@ def test_the_worst_image_comes_first_and_is_shown(data: Path) -> None:
         for key, r in records.items()
     }
     assert worst.rank(truth, records) == []
-    assert worst.sheet([], truth, records) is None
+    assert worst.sheets([], truth, records) == []
     first, second = list(records)[:2]
     truth[first] = truth[first].select(np.array([], np.int64))
     truth[second] = truth[second].select(np.arange(len(truth[second]) - 1))
@@ -99,9 +99,9 @@ def test_the_worst_image_comes_first_and_is_shown(data: Path) -> None:
     assert [one.image for one in ranked] == [first, second]
     assert (ranked[0].right, ranked[0].missed, ranked[0].f1) == (0, len(records[first].xyxy), 0.0)
     assert (ranked[1].missed, ranked[1].wrong_class, ranked[1].nothing_there) == (1, 0, 0)
-    sheet = worst.sheet(ranked, truth, records)
-    assert sheet is not None
+    (sheet,) = worst.sheets(ranked, truth, records)
     picture = cv2.imdecode(np.frombuffer(sheet, np.uint8), cv2.IMREAD_COLOR)
     assert picture is not None
     assert picture.shape[1] > 2 * worst.PANEL
     assert picture.shape[0] > 2 * 300
+    assert len(worst.sheets(ranked[:1] * 4, truth, records)) == 2
