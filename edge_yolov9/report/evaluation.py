@@ -87,7 +87,7 @@ def _figures(measured: Accuracy) -> dict[str, Any]:
 
 def _against(accuracy: Mapping[str, Any] | None, measured: Accuracy, images: ImageSet) -> dict[str, Any] | None:
     """The float figures of the manifest, and why they may not be comparable; None where the manifest has none."""
-    if accuracy is None:
+    if accuracy is None or "float" not in accuracy:
         return None
     told = (accuracy.get("data"), accuracy.get("split"), accuracy.get("images"))
     here = (images.source, images.split, measured.images)
