@@ -102,7 +102,9 @@ class Pmic:
         if shutil.which("vcgencmd") is None:
             raise LookupError("no vcgencmd on the PATH")
         if not self.watts():
-            raise LookupError("vcgencmd pmic_read_adc tells no currents (a Raspberry Pi 5 does)")
+            raise LookupError(
+                "vcgencmd pmic_read_adc tells no currents: a Raspberry Pi 5 does, to members of group video"
+            )
 
     def watts(self) -> Watts:
         found = parse_pmic(command("vcgencmd", "pmic_read_adc") or "")
