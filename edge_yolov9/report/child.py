@@ -1,8 +1,8 @@
 """Processes in which one thing is measured: one bundle in each, and nobody samples sensors there.
 
 A module that is run this way calls :func:`answer`. It gets its settings as JSON on standard input and prints one JSON
-object per line: ``{"phase": text}`` as it goes on, then ``{"result": ...}`` or ``{"error": class, "message": text}``. Only
-what a start-up has to load anyway is imported here at the top.
+object per line: ``{"phase": text}`` as it goes on, then ``{"result": ...}`` or ``{"error": class, "message": text}``.
+Only what a start-up has to load anyway is imported here at the top.
 """
 
 from __future__ import annotations
