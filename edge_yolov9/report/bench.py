@@ -78,8 +78,10 @@ def measure(
         }
         timed = child.run("worker", settings, say)
         beside = others.cores()
-        load = recorder.between(timed["sustained"].pop("begin"), timed["sustained"].pop("end"))
-    found |= _sections(timed, found["footprint"], load)
+        begin, end = timed["sustained"].pop("begin"), timed["sustained"].pop("end")
+        load = recorder.between(begin, end)
+    timed["sustained"]["timeline"] |= _sensor_timeline(load, begin)
+    found |= _sections(timed, found["footprint"])
     found["power"] = _power(recorder, idle, load, timed["sustained"]["fps"]["median"])
     found["heat"] = {
         **heat.section(idle, load),
@@ -89,9 +91,8 @@ def measure(
     return found
 
 
-def _sections(timed: dict[str, Any], started: dict[str, Any], load: Sequence[heat.Reading]) -> dict[str, Any]:
+def _sections(timed: dict[str, Any], started: dict[str, Any]) -> dict[str, Any]:
     """``latency`` and ``throughput``."""
-    timed["sustained"]["timeline"] |= _sensor_timeline(load)
     one, together = timed.pop("one"), timed.pop("all")
     start = started["startup_ms"]
     return {
@@ -100,10 +101,10 @@ def _sections(timed: dict[str, Any], started: dict[str, Any], load: Sequence[hea
     }
 
 
-def _sensor_timeline(load: Sequence[heat.Reading]) -> dict[str, Any]:
-    """Clocks, temperature and power of the sustained run, at ``sensors_t`` seconds from its first reading."""
+def _sensor_timeline(load: Sequence[heat.Reading], begin: float) -> dict[str, Any]:
+    """Clocks, temperature and power of the sustained run, at ``sensors_t`` seconds from its beginning, as ``t``."""
     return {
-        "sensors_t": [round(reading.time - load[0].time, 2) for reading in load],
+        "sensors_t": [round(reading.time - begin, 2) for reading in load],
         "celsius": [reading.hottest for reading in load],
         "mhz": {name: [reading.mhz.get(name) for reading in load] for name in (load[0].mhz if load else ())},
         "watts": [reading.watts.get("total") for reading in load],

@@ -1,8 +1,8 @@
 """Processes in which one thing is measured: one bundle in each, and nobody samples sensors there.
 
-A module that is run this way calls :func:`answer`. It prints one JSON object per line: ``{"phase": text}`` as it goes
-on, then ``{"result": ...}`` or ``{"error": class, "message": text}``. Only what a start-up has to load anyway is
-imported here at the top.
+A module that is run this way calls :func:`answer`. It gets its settings as JSON on standard input and prints one JSON
+object per line: ``{"phase": text}`` as it goes on, then ``{"result": ...}`` or ``{"error": class, "message": text}``.
+Only what a start-up has to load anyway is imported here at the top.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ def run(module: str, settings: dict[str, Any], progress: Progress) -> dict[str, 
     import subprocess
     from tempfile import TemporaryFile
 
-    command = [sys.executable, "-m", f"edge_yolov9.report.{module}", json.dumps(settings)]
-    with (
-        TemporaryFile("w+") as log,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process,
-    ):
-        try:
-            found = _listen(process.stdout or (), progress)
-        except BaseException:
-            process.kill()
-            raise
+    with TemporaryFile("w+") as given, TemporaryFile("w+") as log:
+        json.dump(settings, given)
+        given.seek(0)
+        command = [sys.executable, "-m", f"edge_yolov9.report.{module}"]
+        with subprocess.Popen(command, stdin=given, stdout=subprocess.PIPE, stderr=log, text=True) as process:
+            try:
+                found = _listen(process.stdout or (), progress)
+            except BaseException:
+                process.kill()
+                raise
         code = process.wait()
         log.seek(0)
         reason = (log.read().strip().splitlines() or ["no reason given"])[-1]
@@ -68,7 +68,7 @@ def _listen(lines: Iterable[str], progress: Progress) -> dict[str, Any] | None:
 def answer(measure: Measure) -> None:
     """Entry of such a process."""
     try:
-        _say(result=measure(json.loads(sys.argv[1]), lambda text: _say(phase=text)))
+        _say(result=measure(json.load(sys.stdin), lambda text: _say(phase=text)))
     except EdgeYoloError as error:
         _say(error=type(error).__name__, message=str(error))
         sys.exit(1)

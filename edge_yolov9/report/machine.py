@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import importlib
 import importlib.metadata
 import os
 import platform
@@ -131,9 +132,19 @@ def _release(root: Path) -> str:
 
 def _runtime(name: str) -> dict[str, str]:
     module = target(name).runtime
-    owners = importlib.metadata.packages_distributions().get(module or "", [])
-    versions = ", ".join(f"{owner} {_version(owner)}" for owner in sorted(set(owners)))
-    return {"name": name, "version": versions or missing(f"{module} was not installed by pip")}
+    if module is None:
+        return {"name": name, "version": missing("the runtime is not installed")}
+    owners = sorted(set(importlib.metadata.packages_distributions().get(module, [])))
+    versions = ", ".join(f"{owner} {_version(owner)}" for owner in owners)
+    return {"name": name, "version": versions or _stated(module)}
+
+
+def _stated(module: str) -> str:
+    """What a module that pip did not bring says of itself: TensorRT of JetPack."""
+    try:
+        return f"{module} {importlib.import_module(module).__version__}"
+    except (ImportError, OSError, AttributeError) as error:
+        return missing(f"{module} does not tell its version ({error})")
 
 
 def _version(name: str) -> str | None:

@@ -15,6 +15,8 @@ from typing import Protocol
 from edge_yolov9.report.probe import command, matching, number, text
 
 Watts = dict[str, float]
+LEAST_S = 0.05
+"""The shortest span over which energy counters tell power."""
 
 
 class Meter(Protocol):
@@ -63,15 +65,18 @@ class Rapl:
         return {name: value for name, value in read.items() if value is not None}
 
     def watts(self) -> Watts:
-        now, energy = time.monotonic(), self._energy()
+        now = time.monotonic()
         seconds, before = now - self._time, self._before
+        if seconds < LEAST_S:
+            return {}
+        energy = self._energy()
         self._time, self._before = now, energy
         found = {}
         for name in energy.keys() & before.keys():
             used = energy[name] - before[name]
             if used < 0:  # the counter wrapped
                 used += number(self._zones[name] / "max_energy_range_uj") or 0
-            found[name] = used / 1e6 / max(seconds, 1e-6)
+            found[name] = used / 1e6 / seconds
         summed = [name for name in found if re.fullmatch(r"package-\d+(/dram)?", name)]
         return with_total(dict(sorted(found.items())), summed) if summed else {}
 
@@ -97,7 +102,9 @@ class Pmic:
         if shutil.which("vcgencmd") is None:
             raise LookupError("no vcgencmd on the PATH")
         if not self.watts():
-            raise LookupError("vcgencmd pmic_read_adc tells no currents (a Raspberry Pi 5 does)")
+            raise LookupError(
+                "vcgencmd pmic_read_adc tells no currents: a Raspberry Pi 5 does, to members of group video"
+            )
 
     def watts(self) -> Watts:
         found = parse_pmic(command("vcgencmd", "pmic_read_adc") or "")

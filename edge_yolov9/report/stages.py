@@ -8,117 +8,80 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_yolov9.bundle import Bundle
-from edge_yolov9.decode import DecodeOptions, Decoder
-from edge_yolov9.detections import Detections
-from edge_yolov9.errors import SourceError
-from edge_yolov9.geometry import PAD_VALUE, Letterbox
 from edge_yolov9.registry import Session, cores
+from edge_yolov9.report.pipeline import Encoded, Image, Pipeline, decoded, describe
 from edge_yolov9.report.probe import missing
 from edge_yolov9.report.spread import ROUNDS, few, rounded, summary
 
 WARM_UP = 10
+LEAST_FRAMES = 20
+LIMIT_S = 60.0
 BUCKETS = 60
 GPU_SESSIONS = 2
 """Execution contexts that share one GPU: one computes while the other moves its frame."""
-Image = NDArray[np.uint8]
 
 
-class Pipeline:
-    """What :class:`edge_yolov9.Detector` does with a frame, in steps that can be timed."""
-
-    def __init__(self, bundle: Bundle, session: Session) -> None:
-        manifest = bundle.manifest
-        self.session = session
-        self.names = manifest.names
-        self.size = (manifest.input.height, manifest.input.width)
-        self.canvas = np.full((*self.size, 3), PAD_VALUE, np.uint8)
-        self._decoder = Decoder(self.size, manifest.outputs, manifest.strides, manifest.reg_max)
-        limits = manifest.thresholds
-        self._options = DecodeOptions(limits.confidence, limits.iou, limits.max_detections)
-
-    def place(self, frame: Image) -> Letterbox:
-        """Letterbox (H, W, 3) BGR into ``canvas``."""
-        placed = Letterbox.fit((frame.shape[0], frame.shape[1]), self.size)
-        placed.apply(frame, self.canvas)
-        return placed
-
-    def finish(self, raw: Sequence[NDArray[Any]], placed: Letterbox) -> Detections:
-        """Raw maps to detections in pixels of the frame."""
-        boxes, scores, classes = self._decoder(raw, self._options)
-        return Detections(placed.to_frame(boxes), scores, classes, self.names)
-
-    def __call__(self, frame: Image) -> Detections:
-        """Frame to detections."""
-        placed = self.place(frame)
-        return self.finish(self.session.infer(self.canvas), placed)
-
-
-def pictures(files: Sequence[Path]) -> list[NDArray[np.uint8]]:
-    """Encoded frames, each (bytes,) uint8: the files, or one made-up 1280 x 720 JPEG where there is none.
-
-    Raises:
-        SourceError: a file is missing or does not decode.
-    """
-    if not files:
-        blobs = np.random.default_rng(0).integers(0, 256, (9, 16, 3), np.uint8)
-        frame = cv2.resize(blobs, (1280, 720), interpolation=cv2.INTER_CUBIC)
-        return [np.asarray(cv2.imencode(".jpg", frame, (cv2.IMWRITE_JPEG_QUALITY, 90))[1], np.uint8).ravel()]
-    found = []
-    for file in files:
-        try:
-            found.append(np.frombuffer(file.read_bytes(), np.uint8))
-        except OSError as error:
-            raise SourceError(f"cannot read image {file}: {error.strerror or error}") from None
-        if not len(found[-1]) or cv2.imdecode(found[-1], cv2.IMREAD_COLOR) is None:
-            raise SourceError(f"{file} does not decode as an image; expected JPEG, PNG, BMP, WebP or TIFF")
-    return found
-
-
-def warm_up(pipeline: Pipeline, encoded: Sequence[NDArray[np.uint8]]) -> list[float]:
+def warm_up(pipeline: Pipeline, encoded: Encoded) -> list[float]:
     """Milliseconds of the first ``WARM_UP`` frames, which no other figure contains."""
     times = []
     for index in range(WARM_UP):
-        frame = _decoded(encoded[index % len(encoded)])
+        frame = decoded(encoded[index % len(encoded)])
         start = time.perf_counter()
         pipeline(frame)
         times.append(rounded(1000 * (time.perf_counter() - start)))
     return times
 
 
-def by_stage(pipeline: Pipeline, encoded: Sequence[NDArray[np.uint8]], frames: int) -> dict[str, Any]:
+def by_stage(pipeline: Pipeline, encoded: Encoded, frames: int, limit_s: float = LIMIT_S) -> dict[str, Any]:
     """Every stage of ``frames`` frames, and after or before each, in turn, the runtime's own call on the same input.
 
+    Args:
+        pipeline: warmed up.
+        encoded: frames as ``pipeline.pictures`` gives them.
+        frames: how many, in turn; fewer, but ``LEAST_FRAMES``, when they take longer than ``limit_s`` seconds.
+
     Returns:
-        ``stages`` (summaries in ms), ``session``, ``bare``, ``overhead`` and ``overhead_percent``, ``objects``.
+        ``batch``, ``frames``, ``stages`` (summaries in ms), ``session``, ``bare``, ``overhead`` (all but capture and
+        bare call), ``overhead_percent`` of the bare call, ``objects_per_frame``.
     """
     bare = getattr(pipeline.session, "bare", None)
     times = np.empty((frames, 5))
     alone = np.empty(frames)
-    objects = 0
-    for index in range(frames):
-        if bare is not None and index % 2:
-            alone[index] = _timed(bare)
-        marks = [time.perf_counter()]
-        frame = _decoded(encoded[index % len(encoded)])
-        marks.append(time.perf_counter())
-        placed = pipeline.place(frame)
-        marks.append(time.perf_counter())
-        raw = pipeline.session.infer(pipeline.canvas)
-        marks.append(time.perf_counter())
-        objects += len(pipeline.finish(raw, placed).xyxy)
-        marks.append(time.perf_counter())
-        times[index] = 1000 * np.append(np.diff(marks), marks[-1] - marks[0])
-        if bare is not None and not index % 2:
-            alone[index] = _timed(bare)
-    return {**_stages(times, None if bare is None else alone), "objects_per_frame": rounded(objects / frames)}
+    objects, count, end = 0, 0, time.monotonic() + limit_s
+    while count < frames and (count < LEAST_FRAMES or time.monotonic() < end):
+        if bare is not None and count % 2:
+            alone[count] = _timed(bare)
+        times[count], found = _frame(pipeline, encoded[count % len(encoded)])
+        objects += found
+        if bare is not None and not count % 2:
+            alone[count] = _timed(bare)
+        count += 1
+    return {
+        "batch": 1,
+        "frames": describe(encoded),
+        **_stages(times[:count], None if bare is None else alone[:count]),
+        "objects_per_frame": rounded(objects / count),
+    }
+
+
+def _frame(pipeline: Pipeline, item: NDArray[np.uint8]) -> tuple[NDArray[np.float64], int]:
+    """Milliseconds (5,) of capture, letterbox, session, decode and NMS, total; and how many objects were found."""
+    marks = [time.perf_counter()]
+    frame = decoded(item)
+    marks.append(time.perf_counter())
+    placed = pipeline.place(frame)
+    marks.append(time.perf_counter())
+    raw = pipeline.session.infer(pipeline.canvas)
+    marks.append(time.perf_counter())
+    found = pipeline.finish(raw, placed)
+    marks.append(time.perf_counter())
+    return 1000 * np.append(np.diff(marks), marks[-1] - marks[0]), len(found.xyxy)
 
 
 def _stages(times: NDArray[np.float64], alone: NDArray[np.float64] | None) -> dict[str, Any]:
@@ -145,14 +108,14 @@ def _stages(times: NDArray[np.float64], alone: NDArray[np.float64] | None) -> di
     return found
 
 
-def sustained(pipeline: Pipeline, encoded: Sequence[NDArray[np.uint8]], seconds: float) -> dict[str, Any]:
+def sustained(pipeline: Pipeline, encoded: Encoded, seconds: float) -> dict[str, Any]:
     """Frames in memory to detections, one after the other without a pause.
 
     Returns:
         ``begin`` and ``end`` (``time.monotonic``), ``frames``, ``latency`` (summary in ms) and ``timeline``: per
         bucket ``t`` (seconds from the beginning), ``n``, ``p50``, ``p90``, ``max``.
     """
-    images = [_decoded(item) for item in encoded]
+    images = [decoded(item) for item in encoded]
     ends: list[float] = []
     times: list[float] = []
     begin = now = time.monotonic()
@@ -224,7 +187,3 @@ def _timed(call: Callable[[], object]) -> float:
     start = time.perf_counter()
     call()
     return 1000 * (time.perf_counter() - start)
-
-
-def _decoded(encoded: NDArray[np.uint8]) -> Image:
-    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)

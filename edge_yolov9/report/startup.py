@@ -9,7 +9,7 @@ from typing import Any
 
 from edge_yolov9.report import child
 
-FRAMES = 20
+FRAMES = 10
 MB = 1e6
 STEPS = ("interpreter", "import", "runtime_import", "model_load", "first_inference")
 """Python itself; this package with numpy and OpenCV; the vendor's runtime; reading, checking and loading the bundle."""

@@ -8,6 +8,7 @@ from typing import Any
 from edge_yolov9 import bundle as bundles
 from edge_yolov9.registry import open_session, open_sessions
 from edge_yolov9.report import child, stages
+from edge_yolov9.report.pipeline import Pipeline, pictures
 
 THROUGHPUT_S = 10.0
 
@@ -25,8 +26,8 @@ def measure(settings: dict[str, Any], progress: child.Progress) -> dict[str, Any
     """
     bundle = bundles.read(settings["bundle"])
     runtime, threads, seconds = settings["runtime"], settings["threads"], settings["seconds"]
-    encoded = stages.pictures([Path(name) for name in settings["images"]])
-    pipeline = stages.Pipeline(bundle, open_session(bundle, runtime, threads))
+    encoded = pictures([Path(name) for name in settings["images"]])
+    pipeline = Pipeline(bundle, open_session(bundle, runtime, threads))
     found: dict[str, Any] = {"warm_up": stages.warm_up(pipeline, encoded)}
     progress(f"latency by stage, {settings['frames']} frames")
     found |= stages.by_stage(pipeline, encoded, settings["frames"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,9 +21,13 @@ def machine(tmp_path: Path) -> Machine:
 
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder for programs, alone on the PATH but for the system's own."""
-    monkeypatch.setenv("PATH", f"{tmp_path / 'programs'}:/usr/bin:/bin")
-    return tmp_path / "programs"
+    """A folder for programs, alone on the PATH, with what their scripts call."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    for name in ("cat", "sleep"):
+        (folder / name).symlink_to(str(shutil.which(name)))
+    monkeypatch.setenv("PATH", str(folder))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -39,7 +39,6 @@ def unfold(machine: str, root: Path) -> Path:
 
 def program(folder: Path, name: str, script: str) -> None:
     """An executable shell script in ``folder``."""
-    folder.mkdir(exist_ok=True)
     file = folder / name
     file.write_text(f"#!/bin/sh\n{script}\n")
     file.chmod(0o755)

@@ -76,7 +76,7 @@ def test_memory_without_proc(tmp_path: Path) -> None:
 
 
 def test_a_process_hands_its_error_over(tiny: Path) -> None:
-    settings = {"bundle": str(tiny), "images": ["/no/such.jpg"], "runtime": None, "threads": None}
+    settings = {"bundle": str(tiny), "images": ["/no/such.jpg"] * 10_000, "runtime": None, "threads": None}
     with pytest.raises(SourceError, match=r"cannot read image /no/such\.jpg"):
         child.run("worker", {**settings, "frames": 1, "seconds": 0.1}, lambda text: None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import platform
 import shlex
@@ -64,6 +65,19 @@ def test_an_empty_machine_says_what_is_missing(tmp_path: Path, programs: Path, t
     for name in ("board", "soc", "memory_mb", "governor", "clocks_mhz", "power_mode", "jetson_clocks", "jetpack"):
         assert found[name].startswith(MISSING), name
     assert busy_seconds(tmp_path) is None
+
+
+def test_tensorrt_of_jetpack_tells_its_version_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert facts_of._runtime("jetson")["version"] == MISSING + "the runtime is not installed"
+    (tmp_path / "tensorrt.py").write_text("__version__ = '10.3.0'\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(sys.modules, "tensorrt", None)  # taken back afterwards
+    monkeypatch.delitem(sys.modules, "tensorrt")
+    assert facts_of._runtime("jetson")["version"] == "tensorrt 10.3.0"
+    (tmp_path / "tensorrt.py").write_text("raise ImportError('libnvinfer.so.10: no such file')\n")
+    sys.modules.pop("tensorrt")
+    importlib.invalidate_caches()
+    assert "libnvinfer" in facts_of._runtime("jetson")["version"]
 
 
 @pytest.mark.parametrize("script", ["echo NVPM ERROR; exit 1", "echo nothing of use", "kill -9 $$"])

@@ -15,6 +15,7 @@ from edge_yolov9 import Detector, registry
 from edge_yolov9 import bundle as bundles
 from edge_yolov9.errors import InferenceError, SourceError
 from edge_yolov9.report import heat, stages
+from edge_yolov9.report.pipeline import Pipeline, describe, pictures
 from edge_yolov9.report.probe import MISSING
 from edge_yolov9.report.spread import few, rounded, summary
 
@@ -55,15 +56,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
 
 
-def pipeline(tiny: Path, clock: Clock, infer_ms: float, bare_ms: float | None) -> tuple[stages.Pipeline, Slow]:
+def pipeline(tiny: Path, clock: Clock, infer_ms: float, bare_ms: float | None) -> tuple[Pipeline, Slow]:
     bundle = bundles.read(tiny)
     session = Slow(registry.open_session(bundle), clock, infer_ms, bare_ms)
-    return stages.Pipeline(bundle, session), session
+    return Pipeline(bundle, session), session
 
 
 def test_transfer_is_what_our_session_adds_to_the_bare_call(tiny: Path, clock: Clock) -> None:
     timed, session = pipeline(tiny, clock, 5, 4)
-    found = stages.by_stage(timed, stages.pictures([]), 20)
+    found = stages.by_stage(timed, pictures([]), 20)
     assert session.calls[:4] == ["infer", "bare", "bare", "infer"]  # in turn: neither always has the warm caches
     part = found["stages"]
     assert part["inference"]["p50"] == pytest.approx(4)
@@ -76,9 +77,17 @@ def test_transfer_is_what_our_session_adds_to_the_bare_call(tiny: Path, clock: C
     assert found["objects_per_frame"] == 1
 
 
+def test_a_slow_device_is_not_kept_for_hours(tiny: Path, clock: Clock) -> None:
+    timed, _ = pipeline(tiny, clock, 2000, 2000)
+    found = stages.by_stage(timed, pictures([]), 300, limit_s=100)
+    assert found["stages"]["total"]["n"] == 25
+    assert found["stages"]["total"]["max"] == pytest.approx(2000)
+    assert stages.by_stage(timed, pictures([]), 300, limit_s=1)["bare"]["n"] == stages.LEAST_FRAMES
+
+
 def test_a_session_without_a_bare_call_says_so(tiny: Path, clock: Clock) -> None:
     timed, _ = pipeline(tiny, clock, 5, None)
-    found = stages.by_stage(timed, stages.pictures([]), 5)
+    found = stages.by_stage(timed, pictures([]), 5)
     assert found["stages"]["transfer"].startswith(MISSING)
     assert found["bare"].startswith(MISSING)
     assert found["stages"]["inference"]["p50"] == pytest.approx(5)
@@ -87,7 +96,7 @@ def test_a_session_without_a_bare_call_says_so(tiny: Path, clock: Clock) -> None
 def test_the_timed_pipeline_finds_what_the_detector_finds(tiny: Path) -> None:
     bundle = bundles.read(tiny)
     frame = np.zeros((72, 128, 3), np.uint8)
-    ours = stages.Pipeline(bundle, registry.open_session(bundle))(frame)
+    ours = Pipeline(bundle, registry.open_session(bundle))(frame)
     with Detector(bundle) as detect:
         theirs = detect(frame)
     assert len(ours.xyxy) == 1
@@ -104,7 +113,7 @@ def test_a_sustained_run_that_slows_down_is_seen(tiny: Path, clock: Clock) -> No
         return infer(image)
 
     session.infer = warming  # type: ignore[method-assign]
-    found = stages.sustained(timed, stages.pictures([]), 30)
+    found = stages.sustained(timed, pictures([]), 30)
     assert found["seconds"] == pytest.approx(30, abs=0.2)
     assert found["frames"] == sum(found["timeline"]["n"]) == pytest.approx(200 + 10 / 0.12, abs=2)
     assert found["fps"]["range"] == [pytest.approx(1 / 0.12, rel=0.02), pytest.approx(10, rel=0.02)]
@@ -115,13 +124,13 @@ def test_a_sustained_run_that_slows_down_is_seen(tiny: Path, clock: Clock) -> No
 
 
 def test_a_sustained_run_has_one_frame_at_least(tiny: Path, clock: Clock) -> None:
-    found = stages.sustained(pipeline(tiny, clock, 700, None)[0], stages.pictures([]), 0.1)
+    found = stages.sustained(pipeline(tiny, clock, 700, None)[0], pictures([]), 0.1)
     assert found["frames"] == 1
     assert found["fps"]["median"] == pytest.approx(1 / 0.7, abs=1e-3)
 
 
 def test_warm_up_stays_apart(tiny: Path, clock: Clock) -> None:
-    assert stages.warm_up(pipeline(tiny, clock, 3, None)[0], stages.pictures([])) == [pytest.approx(3)] * stages.WARM_UP
+    assert stages.warm_up(pipeline(tiny, clock, 3, None)[0], pictures([])) == [pytest.approx(3)] * stages.WARM_UP
 
 
 def test_throughput_adds_up_sessions(tiny: Path) -> None:
@@ -157,13 +166,14 @@ def test_pictures_are_read_once_and_checked(tmp_path: Path) -> None:
     good, bad = tmp_path / "good.png", tmp_path / "bad.jpg"
     cv2.imwrite(str(good), np.zeros((4, 6, 3), np.uint8))
     bad.write_bytes(b"not an image")
-    assert len(stages.pictures([good, good])) == 2
+    assert len(pictures([good, good])) == 2
     for file, reason in ((bad, "does not decode"), (tmp_path / "none.jpg", "cannot read image")):
         with pytest.raises(SourceError, match=reason):
-            stages.pictures([file])
-    made_up = cv2.imdecode(stages.pictures([])[0], cv2.IMREAD_COLOR)
+            pictures([file])
+    made_up = cv2.imdecode(pictures([])[0], cv2.IMREAD_COLOR)
     assert made_up is not None
     assert made_up.shape == (720, 1280, 3)
+    assert describe(pictures([good, good])) == {"pictures": 2, "sizes": [[6, 4]]}
 
 
 def test_summary_of_known_values() -> None:
