@@ -62,18 +62,6 @@ def measure(paths: Sequence[Path], request: Request, tell: Tell) -> dict[str, An
     with tempfile.TemporaryDirectory() as scratch:
         made = [] if paths else _compile(request, Path(scratch), tell)
         timed = _timed([*opened, *made], made, tell)
-    models = []
-    for size in VARIANTS:
-        measured = next((entry for variant, entry in timed if variant == size), None)
-        counted = _count(size, CLASSES) if counting else None
-        models.append(
-            {
-                "model": f"YOLOv9-{size.upper()}",
-                "published": family.published(size),
-                "counted": counted,
-                "measured": measured,
-            }
-        )
     labels = document.labels(opened)
     points = [
         *(
@@ -84,7 +72,20 @@ def measure(paths: Sequence[Path], request: Request, tell: Tell) -> dict[str, An
     ]
     notes = [T_DIFFERS if counting else NO_TORCH, *([RANDOM] if made else [])]
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    return {"created": now, "machine": _machine(), "models": models, "points": points, "notes": notes}
+    return {"created": now, "machine": _machine(), "models": _models(timed, counting), "points": points, "notes": notes}
+
+
+def _models(timed: Sequence[tuple[str, dict[str, Any]]], counting: bool) -> list[dict[str, Any]]:
+    """A row per variant; of several bundles of one, the first."""
+    return [
+        {
+            "model": f"YOLOv9-{size.upper()}",
+            "published": family.published(size),
+            "counted": _count(size, CLASSES) if counting else None,
+            "measured": next((entry for variant, entry in timed if variant == size), None),
+        }
+        for size in VARIANTS
+    ]
 
 
 def _compile(request: Request, scratch: Path, tell: Tell) -> list[Bundle]:

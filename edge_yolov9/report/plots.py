@@ -1,4 +1,4 @@
-"""Figures, by matplotlib (extra ``train``). Every function returns the bytes of a PNG."""
+"""Figures, by matplotlib (extras ``report`` and ``train``). Every function returns the bytes of a PNG."""
 
 from __future__ import annotations
 

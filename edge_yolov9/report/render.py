@@ -128,6 +128,7 @@ def _no_power(entry: Column) -> str | None:
 def _summary(columns: Sequence[Column]) -> tuple[tuple[str, ...], ...]:
     rows = [
         ("AP (IoU .50:.95)", *(_ap(entry) for entry in columns)),
+        ("AP against float, points", *(_lost(entry) for entry in columns)),
         ("data", *(_data(entry) for entry in columns)),
     ]
     for name, reader in summary_rows().items():
@@ -142,6 +143,13 @@ def _ap(entry: Column) -> str:
     if figures is None:
         return "not measured"
     return cells.spread(figures["AP"], figures["standard_error"]["AP"], 4)
+
+
+def _lost(entry: Column) -> str:
+    before = entry.get("accuracy", {}).get("float")
+    if before is None or not before["comparable"] or before["AP"] is None:
+        return "-"
+    return f"{100 * (entry['accuracy']['AP'] - before['AP']):+.2f}"
 
 
 def _data(entry: Column) -> str:
