@@ -169,8 +169,12 @@ def _page(make: Callable[[], Any]) -> Any:
 def _say(page: Page, json_file: str | None) -> None:
     from edge_yolov9.report.page import as_text
 
-    text = "".join(char if char.isprintable() or char == "\n" else "?" for char in as_text(page))
-    click.echo(text, err=json_file == "-")
+    click.echo("\n".join(_printable(line) for line in as_text(page).splitlines()), err=json_file == "-")
+
+
+def _printable(line: str) -> str:
+    """What is not printable came from a file and stays out of the terminal."""
+    return "".join(char if char.isprintable() else "?" for char in line)
 
 
 @contextmanager
@@ -180,9 +184,9 @@ def _progress() -> Iterator[Callable[[str], None]]:
 
     def tell(text: str) -> None:
         if live:
-            click.echo(f"\r\033[K{text}", err=True, nl=False)
+            click.echo(f"\r\033[K{_printable(text)}", err=True, nl=False)
         elif " images of " not in text:
-            click.echo(text, err=True)
+            click.echo(_printable(text), err=True)
 
     yield tell
     if live:

@@ -34,6 +34,11 @@ def png(drawn: Figure) -> bytes:
     return out.getvalue()
 
 
+def _literal(text: str) -> str:
+    """``text`` as it is: matplotlib would read formulas between dollar signs."""
+    return text.replace("$", r"\$")
+
+
 def results(history: Sequence[Mapping[str, float]]) -> bytes:
     """Losses, AP, learning rate and speed over the epochs: the rows of results.csv."""
     drawn = figure(11, 6)
@@ -53,7 +58,7 @@ def precision_recall(accuracy: Accuracy) -> bytes:
     recall = np.linspace(0, 1, 101)
     shown = [c for c in accuracy.classes if c.curve]
     for one in shown:
-        axis.plot(recall, one.curve, label=f"{one.name}  AP50 {one.ap50:.3f}", linewidth=1)
+        axis.plot(recall, one.curve, label=f"{_literal(one.name)}  AP50 {one.ap50:.3f}", linewidth=1)
     mean = np.mean([one.curve for one in shown], 0)
     axis.plot(recall, mean, label=f"all  AP50 {accuracy.figures['AP50']:.3f}", linewidth=2.5, color="black")
     axis.set(xlabel="recall", ylabel="precision at IoU .50", xlim=(0, 1), ylim=(0, 1.02))
@@ -71,8 +76,9 @@ def confusion_matrix(matrix: NDArray[np.int64], names: Sequence[str]) -> bytes:
     share = matrix / np.maximum(matrix.sum(0), 1)
     drawn.colorbar(axis.imshow(share, cmap="Blues", vmin=0, vmax=1), label="share of the true class")
     ticks = range(len(matrix))
-    axis.set_xticks(ticks, [*names, "nothing there"], rotation=90)
-    axis.set_yticks(ticks, [*names, "missed"])
+    literal = [_literal(name) for name in names]
+    axis.set_xticks(ticks, [*literal, "nothing there"], rotation=90)
+    axis.set_yticks(ticks, [*literal, "missed"])
     axis.set(xlabel="true", ylabel="found")
     if len(names) <= WIDEST:
         for row in ticks:
@@ -90,7 +96,7 @@ def latency_histogram(title: str, histogram: Mapping[str, Sequence[float]]) -> b
     edges, counts = histogram["edges"], histogram["counts"]
     shown = [*edges[:-1], 2 * edges[-2] - edges[-3]] if len(edges) > 2 else edges
     axis.bar(shown[:-1], counts, np.diff(shown), align="edge", edgecolor="white")
-    axis.set(title=title, xlabel=f"ms (last bin: up to {edges[-1]:g})", ylabel="frames")
+    axis.set(title=_literal(title), xlabel=f"ms (last bin: up to {edges[-1]:g})", ylabel="frames")
     axis.grid(alpha=0.3)
     return png(drawn)
 
@@ -105,12 +111,12 @@ def timeline(title: str, shown: Sequence[Axis]) -> bytes:
     axes = drawn.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
     for axis, (unit, seconds, lines) in zip(axes, shown, strict=True):
         for name, values in lines.items():
-            axis.plot(seconds, [np.nan if v is None else v for v in values], label=name, linewidth=1.2)
+            axis.plot(seconds, [np.nan if v is None else v for v in values], label=_literal(name), linewidth=1.2)
         axis.set_ylabel(unit)
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
         axis.legend(loc="lower right", fontsize="small")
-    axes[0].set_title(title)
+    axes[0].set_title(_literal(title))
     axes[-1].set_xlabel("seconds")
     return png(drawn)
 
@@ -127,7 +133,7 @@ def accuracy_over(label: str, published: Sequence[Point], measured: Sequence[Poi
     for name, x, ap, _ in published:
         axis.annotate(name, (x, ap), xytext=(6, -12), textcoords="offset points", color="tab:red")
     for name, x, ap, error in measured:
-        axis.errorbar([x], [ap], yerr=[error], fmt="s", capsize=3, label=name)
+        axis.errorbar([x], [ap], yerr=[error], fmt="s", capsize=3, label=_literal(name))
     axis.set(xlabel=label, ylabel="AP (IoU .50:.95), points")
     axis.set_xlim(0, 1.15 * max(p[1] for p in (*published, *measured)))
     axis.grid(alpha=0.3)

@@ -120,7 +120,9 @@ def test_a_report_without_plots_gets_them_elsewhere(good: Path, tmp_path: Path) 
     assert "matplotlib is not installed here" in plain
     assert "data:image/png" not in plain
     assert "nothing there" in plain  # the confusion matrix as a table
-    fine(good, "-o", tmp_path / "desk")
+    result = fine(good, "-o", tmp_path / "desk", "--json", "-")
+    assert json.loads(result.stdout)["columns"] == loaded(good)["columns"]
+    assert "AP (IoU .50:.95)" in result.stderr
     page = (tmp_path / "desk" / "report.html").read_text()
     assert "matplotlib is not installed here" not in page
     assert page.count("data:image/png") == 4
