@@ -162,7 +162,7 @@ def _page(make: Callable[[], Any]) -> Any:
 
     try:
         return make()
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, AssertionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, AssertionError) as error:
         raise malformed("the given report", error) from error
 
 

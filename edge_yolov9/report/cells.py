@@ -56,8 +56,17 @@ def error(value: Mapping[str, Any]) -> float | None:
     """Standard deviation that a second measurement of the same kind would show: the range of ``rounds`` (of the
     handful itself) over its mean for as many draws. None where one measurement is all there is."""
     low, high = value["rounds"] if "rounds" in value else value["range"]
-    count = min(5, int(value["n"])) if "rounds" in value else int(value["n"])
-    return (float(high) - float(low)) / RANGE[min(count, 10)] if count > 1 else None
+    count = _draws(value)
+    return (float(high) - float(low)) / RANGE[count] if count > 1 else None
+
+
+def freedom(value: Mapping[str, Any]) -> float:
+    """Degrees of freedom of :func:`error`: a range tells nine tenths of what a standard deviation would."""
+    return 0.9 * (_draws(value) - 1)
+
+
+def _draws(value: Mapping[str, Any]) -> int:
+    return min(5 if "rounds" in value else 10, int(value["n"]))
 
 
 def leaves(section: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

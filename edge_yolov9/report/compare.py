@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,6 +12,8 @@ from edge_yolov9.report.accuracy import FIGURES
 from edge_yolov9.report.document import MEASURED, Column, Document
 from edge_yolov9.report.page import Block, Heading, Notice, Page, Table, Text
 
+SIZES = ("bundle_mb", "files_mb", "packages")
+"""What has no noise."""
 MORE_IS_BETTER = ("accuracy", "fps")
 VERDICTS = {True: "beyond noise", False: "within noise", None: "spread unknown"}
 
@@ -29,6 +30,8 @@ class Change:
     second_error: float | None
     difference_error: float | None
     """Standard error of ``second - first``; smaller than the two together where both are of the same images."""
+    freedom: float | None
+    """Degrees of freedom that ``difference_error`` comes from."""
 
     @property
     def difference(self) -> float:
@@ -38,7 +41,9 @@ class Change:
     @property
     def beyond(self) -> bool | None:
         """Whether it is more than noise; None where that is unknown."""
-        return noise.beyond(self.difference, self.difference_error)
+        if self.difference_error is None or self.freedom is None:
+            return None
+        return noise.beyond(self.difference, (self.difference_error, self.freedom))
 
     @property
     def better(self) -> bool | None:
@@ -95,28 +100,35 @@ def _accuracy(first: Column, second: Column) -> Iterator[Change]:
     paired = same_data(first, second)
     for name in FIGURES:
         errors = (one["standard_error"][name], other["standard_error"][name])
-        replicates = (one["replicates"][name], other["replicates"][name]) if paired else None
-        yield from _points(name, one[name], other[name], errors, replicates)
+        samples = (one["replicates"][name], other["replicates"][name])
+        yield from _points(name, one[name], other[name], errors, samples, paired)
     classes = {entry["name"]: entry for entry in other["classes"]}
     for entry in one["classes"]:
         twin = classes.get(entry["name"])
         if twin is not None:
             errors = (entry["standard_error"], twin["standard_error"])
-            replicates = (entry["replicates"], twin["replicates"]) if paired else None
-            yield from _points(f"AP of {entry['name']}", entry["AP"], twin["AP"], errors, replicates)
+            samples = (entry["replicates"], twin["replicates"])
+            yield from _points(f"AP of {entry['name']}", entry["AP"], twin["AP"], errors, samples, paired)
 
 
 Errors = tuple["float | None", "float | None"]
 
 
 def _points(
-    name: str, one: float | None, other: float | None, errors: Errors, replicates: tuple[Any, Any] | None
+    name: str, one: float | None, other: float | None, errors: Errors, samples: tuple[Any, Any], paired: bool
 ) -> Iterator[Change]:
+    """``samples``: the replicates of both."""
     if one is None or other is None:
         return
-    both = _together(*errors) if replicates is None else noise.paired(*replicates)
-    scaled = [None if value is None else 100 * value for value in (*errors, both)]
-    yield Change("accuracy", name, 100 * one, 100 * other, *scaled)
+    known = None
+    if paired:
+        same = noise.paired(*samples)
+        known = None if same is None else (same, len(samples[0]) - 1.0)
+    elif errors[0] is not None and errors[1] is not None:
+        known = noise.together((errors[0], len(samples[0]) - 1.0), (errors[1], len(samples[1]) - 1.0))
+    error, freedom = known or (None, None)
+    first, second, both = (None if value is None else 100 * value for value in (*errors, error))
+    yield Change("accuracy", name, 100 * one, 100 * other, first, second, both, freedom)
 
 
 def _measurements(first: Column, second: Column) -> Iterator[Change]:
@@ -124,20 +136,22 @@ def _measurements(first: Column, second: Column) -> Iterator[Change]:
         others = dict(cells.leaves(second.get(section, {})))
         for path, value in cells.leaves(first.get(section, {})):
             other = others.get(path)
-            if section == "footprint" and isinstance(value, int | float) and isinstance(other, int | float):
-                yield Change(section, cells.title(path), value, other, 0.0, 0.0, 0.0)  # a size is what it is
+            if path[0] in SIZES and isinstance(value, int | float) and isinstance(other, int | float):
+                yield Change(section, cells.title(path), value, other, 0.0, 0.0, 0.0, 1.0)
             elif other is not None and _measured(value) and _measured(other):
-                errors = (cells.error(value), cells.error(other))
-                centres = (cells.centre(value), cells.centre(other))
-                yield Change(section, cells.title(path), *centres, *errors, _together(*errors))
+                yield _measurement(section, cells.title(path), value, other)
+
+
+def _measurement(section: str, name: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> Change:
+    first, second = cells.error(one), cells.error(other)
+    known: tuple[float | None, float | None] = (None, None)
+    if first is not None and second is not None:
+        known = noise.together((first, cells.freedom(one)), (second, cells.freedom(other)))
+    return Change(section, name, cells.centre(one), cells.centre(other), first, second, *known)
 
 
 def _measured(value: Any) -> bool:
     return cells.is_many(value) or cells.is_few(value)
-
-
-def _together(one: float | None, other: float | None) -> float | None:
-    return None if one is None or other is None else math.hypot(one, other)
 
 
 def same_data(first: Column, second: Column) -> bool:
@@ -151,8 +165,8 @@ def page(names: tuple[str, str], compared: Sequence[tuple[Column, Column, list[C
     blocks: list[Block] = [
         Heading("edge-yolov9 report: comparison", 1),
         Text(
-            f"First: {names[0]}. Second: {names[1]}. A difference of more than {noise.BEYOND:g} of its standard errors "
-            "is marked as beyond noise. Latencies are medians in ms, AP and AR in points."
+            f"First: {names[0]}. Second: {names[1]}. ± is one standard error. A difference outside its 95 % "
+            "interval is beyond noise. Latencies are medians in ms, AP and AR in points."
         ),
     ]
     for first, second, found in compared:
@@ -185,9 +199,9 @@ def _row(one: Change) -> tuple[str, ...]:
     better = {True: ", better", False: ", worse", None: ""}[one.better]
     return (
         one.name if one.section == "accuracy" else f"{one.section}: {one.name}",
-        cells.spread(one.first, one.first_error, digits),
-        cells.spread(one.second, one.second_error, digits),
-        f"{'+' if one.difference >= 0 else ''}{cells.spread(one.difference, one.difference_error, digits)}",
+        cells.spread(one.first, one.first_error or None, digits),
+        cells.spread(one.second, one.second_error or None, digits),
+        f"{'+' if one.difference >= 0 else ''}{cells.spread(one.difference, one.difference_error or None, digits)}",
         relative,
         VERDICTS[one.beyond] + better,
     )

@@ -127,6 +127,12 @@ def _check(path: Path, entry: Any) -> None:
     for key in SECTIONS:
         if not isinstance(entry.get(key, {}), dict):
             raise malformed(path, f"{key} must be an object")
+    classes = entry.get("accuracy", {}).get("classes", [])
+    found = [
+        one.get("name") if isinstance(one, dict) else None for one in (classes if isinstance(classes, list) else [0])
+    ]
+    if not all(isinstance(name, str) for name in (*entry["bundle"]["names"], *found)):
+        raise malformed(path, "class names must be texts")
 
 
 def malformed(what: Path | str, why: object) -> InputError:

@@ -13,8 +13,8 @@ from edge_yolov9.report.plots import Axis
 from edge_yolov9.report.render_accuracy import accuracy
 
 PLUS_MINUS = (
-    "± is one standard error: of AP by leaving groups of images out, of a median by its rounds. "
-    "A difference below two of them is noise."
+    "± is one standard error: of AP by leaving groups of images out, of a median by its rounds. What differs by less "
+    "than two of them may be noise."
 )
 NO_PLOTS = (
     "Plots are left out: matplotlib is not installed here. Make the page again where it is: "

@@ -310,6 +310,7 @@ def test_reports_that_are_none(good: Path, data: Path, tmp_path: Path) -> None:
         (edited(accuracy=[1]), "accuracy must be an object"),
         (edited(accuracy={"AP": 1}), "malformed"),
         (edited(latency={"stages": {"total": {"p50": "fast"}}}), "malformed"),
+        (edited(accuracy={**made["columns"][0]["accuracy"], "classes": [{"name": 5}]}), "class names must be texts"),
         (edited(bundle={}), "every bundle needs sha256"),
     ):
         bad.write_text(content)

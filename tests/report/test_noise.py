@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from edge_yolov9.data import load_data
-from edge_yolov9.report import cells, noise
+from edge_yolov9.report import cells, compare, noise
 from edge_yolov9.report.accuracy import evaluate
 from edge_yolov9.report.spread import few, summary
 from tests.conftest import DATA
@@ -23,6 +25,7 @@ def test_unknown_where_a_group_held_everything() -> None:
     assert noise.jackknife([0.5]) is None
     assert noise.jackknife([0.5, None, 0.4]) is None
     assert noise.beyond(3.0, None) is None
+    assert noise.together((0.0, 4.0), (0.0, 4.0)) == (0.0, 8.0)
 
 
 def test_the_error_of_ap_is_of_the_size_that_chance_gives() -> None:
@@ -62,15 +65,29 @@ def test_the_same_images_make_differences_surer() -> None:
     assert noise.paired(first, second[:10]) is None
 
 
-def test_the_error_of_a_measurement_predicts_the_next_one() -> None:
-    """Of measurements that differ by chance alone, few are beyond noise, and a shift of 5 % is."""
+def test_the_limit_is_students() -> None:
+    for freedom, value in ((2, 4.303), (4, 2.776), (8, 2.306), (19, 2.093), (1000, 1.962)):
+        assert noise.limit(freedom) == pytest.approx(value, rel=0.11 if freedom == 2 else 0.02)
+
+
+@pytest.mark.parametrize("kind", ["many", "few"])
+def test_one_in_twenty_differences_by_chance_is_called_more(kind: str) -> None:
+    """And a shift of eight standard deviations of a round nearly always is."""
     rng = np.random.default_rng(0)
-    drawn = [summary(rng.normal(10, 0.5, 300)) for _ in range(40)]
-    errors = [cells.error(one) or 0.0 for one in drawn]
-    centres = [cells.centre(one) for one in drawn]
-    pairs = [(i, j) for i in range(40) for j in range(i)]
-    called = [noise.beyond(centres[i] - centres[j], float(np.hypot(errors[i], errors[j]))) for i, j in pairs]
-    assert sum(map(bool, called)) < 0.1 * len(pairs)
-    assert noise.beyond(0.5, float(np.hypot(errors[0], errors[1])))
+
+    def drawn(shift: float) -> dict[str, Any]:
+        return summary(rng.normal(10 + shift, 0.5, 300)) if kind == "many" else few(rng.normal(10 + shift, 0.1, 3))
+
+    def called(shift: float) -> float:
+        pairs = [(drawn(0.0), drawn(shift)) for _ in range(200)]
+        verdicts = [compare._measurement("latency", "total", one, other).beyond for one, other in pairs]
+        return sum(map(bool, verdicts)) / len(verdicts)
+
+    assert called(0.0) < 0.07
+    assert called(0.8) > 0.9
+
+
+def test_the_error_of_a_handful() -> None:
     assert cells.error(few([1.0])) is None
     assert cells.error(few([1.0, 2.0, 3.0])) == pytest.approx(2 / 1.693)
+    assert compare._measurement("latency", "total", few([1.0]), few([2.0, 3.0])).beyond is None
