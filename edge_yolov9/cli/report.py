@@ -35,7 +35,7 @@ MODES = ("score", "compare", "model_table", "detections_only")
 @click.option("--model-table", is_flag=True, help="T S M C E: parameters, GFLOPs, size, latency here, published AP.")
 @click.option("--imgsz", metavar="SIZE", callback=parse_size, help="--model-table: 640 when left out.")
 @click.option("--target", type=click.Choice(list(TARGETS)), help="--model-table: what runs here when left out.")
-@click.option("--models", default="tsmce", show_default=True, help="--model-table: which are compiled and timed.")
+@click.option("--models", metavar="LETTERS", help="--model-table: which are compiled and timed; tsmce when left out.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the JSON there too; - for standard output.")
 def report(paths: tuple[Path, ...], json_file: str | None, **options: Any) -> None:
     """Accuracy, latency, power, heat and footprint of BUNDLE on this machine, as a page to hand over.
@@ -55,6 +55,7 @@ def report(paths: tuple[Path, ...], json_file: str | None, **options: Any) -> No
     chosen = [mode for mode in MODES if options[mode]]
     if len(chosen) > 1:
         raise InputError(f"choose one of {', '.join('--' + mode.replace('_', '-') for mode in chosen)}")
+    _check_options(paths, options)
     if options["model_table"]:
         _model_table(paths, json_file, options)
     elif not paths:
@@ -63,6 +64,19 @@ def report(paths: tuple[Path, ...], json_file: str | None, **options: Any) -> No
         _compare(paths, json_file, options["out"])
     else:
         _report(paths, json_file, options)
+
+
+def _check_options(paths: tuple[Path, ...], options: dict[str, Any]) -> None:
+    """Refuse what would have no effect."""
+    if not options["model_table"] and any(options[key] is not None for key in ("imgsz", "target", "models")):
+        raise InputError("--imgsz, --target and --models are for --model-table")
+    if options["model_table"] and paths and any(options[key] is not None for key in ("imgsz", "target", "models")):
+        raise InputError(
+            "--imgsz, --target and --models say what to compile; with bundles or reports nothing is compiled"
+        )
+    measures = options["score"] or any(not path.is_file() for path in paths)
+    if options["data"] is not None and paths and (options["compare"] or options["model_table"] or not measures):
+        raise InputError("--data is for bundles that are measured, and for --score")
 
 
 def _report(paths: tuple[Path, ...], json_file: str | None, options: dict[str, Any]) -> None:
@@ -138,7 +152,7 @@ def _model_table(paths: tuple[Path, ...], json_file: str | None, options: dict[s
 
     _exist(paths)
     out = None if options["out"] is None else publish.folder(options["out"])
-    request = models.Request(options["models"], options["target"], options["imgsz"] or (640, 640))
+    request = models.Request(options["models"] or "tsmce", options["target"], options["imgsz"] or (640, 640))
     with _progress() as tell:
         table = models.measure(paths, request, tell)
     page = family.page(table)

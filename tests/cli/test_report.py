@@ -285,6 +285,9 @@ def test_bad_input_is_one_line(quick: list[Path], compiled: Compiled, data: Path
         (("--score", "--compare", bundle), "choose one of --score, --compare"),
         (("--compare", data), "--compare takes two"),
         (("--model-table", "--models", "tx"), "--models takes letters of tsmce"),
+        (("--model-table", "--imgsz", 64, bundle), "with bundles or reports nothing is compiled"),
+        ((bundle, "--target", "onnx", "-o", out), "are for --model-table"),
+        ((data, "--data", data, "-o", out), "--data is for bundles that are measured"),
         (("--model-table", tmp_path / "gone"), "there is nothing at"),
     ):
         refused(*words, says=says)
