@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_yolov9.bundle import Bundle, read
-from edge_yolov9.decode import DecodeOptions, Decoder
+from edge_yolov9.decode import DecodeOptions
 from edge_yolov9.detections import Detections
 from edge_yolov9.errors import InferenceError, InputError
-from edge_yolov9.geometry import PAD_VALUE, Letterbox
-from edge_yolov9.registry import open_session
+from edge_yolov9.lane import Lane
+from edge_yolov9.registry import cores, open_session, open_sessions
+
+if TYPE_CHECKING:
+    from edge_yolov9.live import Status
+    from edge_yolov9.sources import Source
+    from edge_yolov9.stream import Stream
+
+MOST_LANES = 8
+"""Frames in work at the same time, at most: each lane has memory of its own."""
+GPU_LANES = 2
+"""One frame is prepared while the other is computed."""
 
 
 class Detector:
     """Opens a bundle and finds objects in frames.
 
-    Not for sharing between threads: give each its own.
+    Threads may share one: calls take turns, in the order in which they came, each with all CPU threads of the runtime.
+    Other processes open it anew, by its path, where one is pickled to them.
     """
 
     def __init__(
@@ -64,9 +79,11 @@ class Detector:
             raise InputError(f"threads must be at least 1, got {threads}")
         self.names = manifest.names
         self.input_size = (manifest.input.height, manifest.input.width)
-        self._decode = Decoder(self.input_size, manifest.outputs, manifest.strides, manifest.reg_max)
-        self._canvas = np.full((*self.input_size, 3), PAD_VALUE, np.uint8)
-        self._session = open_session(self.bundle, runtime, threads)
+        self._runtime, self._threads = runtime, threads
+        self._lane = Lane(open_session(self.bundle, runtime, threads), manifest)
+        self._parallel: list[Lane] = []
+        self._opening = threading.Lock()
+        self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()
         self._closed = False
 
     def __call__(self, frame: NDArray[np.uint8]) -> Detections:
@@ -80,40 +97,102 @@ class Detector:
 
         Raises:
             InputError: the frame is of another type or shape.
-            InferenceError: the runtime failed, or the detector is closed.
+            InferenceError: the runtime failed, the model gave NaN, or the detector is closed.
         """
-        if self._closed:
-            raise InferenceError("this Detector is closed; open the bundle again")
-        frame = checked_frame(frame)
-        placed = Letterbox.fit((frame.shape[0], frame.shape[1]), self.input_size)
-        raw = self._session.infer(placed.apply(frame, self._canvas))
-        boxes, scores, classes = self._decode(raw, self.options)
-        return Detections(placed.to_frame(boxes), scores, classes, self.names)
+        with self._lane.turn:
+            return self._lane.detect(frame, self.options)
 
-    def stream(self, source: str | int | Path, *, latest: bool | None = None) -> Iterator[tuple[Any, Detections]]:
+    def batch(self, frames: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        """Find objects in several frames at the same time; the results in the order of ``frames``.
+
+        The first call, of this or of :meth:`stream`, loads the model a second time, for frames side by side.
+
+        Raises:
+            InputError, InferenceError: as for a single frame.
+        """
+        from edge_yolov9.sources import Frame, Source
+
+        source = Source("batch", "folder", (Frame(image, "", index, 0.0) for index, image in enumerate(frames)))
+        with self._start(source, track=False) as stream:
+            return [found for _, found in stream]
+
+    def stream(
+        self,
+        source: str | int | Path | Source,
+        *,
+        latest: bool | None = None,
+        track: bool = False,
+        status: Callable[[Status], None] | None = None,
+    ) -> Stream:
         """Frames of a source with what is in them.
 
         Args:
-            source: image, folder, video file, camera index, or a stream's URL.
-            latest: drop frames that arrived while the detector was busy; on for live sources when None.
+            source: image, folder, video file, camera index or device, a stream's URL, or a GStreamer pipeline; see
+                :func:`edge_yolov9.sources.open_source`. Or one that is open; the stream closes it.
+            latest: of a live source, detect in the newest frame only, with all CPU threads, and drop what arrived
+                meanwhile; the default when None. Otherwise every frame is delivered, several in work at a time.
+            track: give the objects ids that stay (:class:`edge_yolov9.tracking.ByteTrack`).
+            status: is told, in another thread, when a live source is lost and when it is back. It is opened again for
+                ever; what ``status`` raises ends the stream.
 
-        Yields:
-            (frame (H, W, 3) uint8 BGR, Detections).
+        Returns:
+            An iterator of (frame (H, W, 3) uint8 BGR, Detections with ``captured``, ``started`` and ``finished``), also
+            a context manager, which counts ``frames``, ``dropped`` and ``reconnects``. An error in one frame is raised
+            in its place, and iterating may go on.
 
         Raises:
             SourceError: the source does not open.
         """
-        from edge_yolov9.sources import open_source
+        from edge_yolov9.sources import Source, open_source
 
-        with open_source(source, latest=latest) as frames:
-            for frame in frames:
-                yield frame.image, self(frame.image)
+        opened = source if isinstance(source, Source) else open_source(source, latest=latest, status=status)
+        return self._start(opened, track)
+
+    def _start(self, source: Source, track: bool) -> Stream:
+        from edge_yolov9.stream import Stream
+        from edge_yolov9.tracking import ByteTrack
+
+        options, tracker = self.options, None
+        if track:
+            low = min(0.1, options.confidence)
+            tracker = ByteTrack(source.fps or 30, confidence=options.confidence, low=low)
+            options = replace(options, confidence=low)
+        try:
+            lanes = [self._lane] if source.latest else self._lanes()
+        except BaseException:
+            source.close()
+            raise
+        stream = Stream(source, lanes, options, tracker)
+        self._streams.add(stream)
+        return stream
+
+    def _lanes(self) -> list[Lane]:
+        """Lanes for frames side by side; loaded when they are first wanted."""
+        with self._opening:
+            if self._closed:
+                raise InferenceError("this Detector is closed; open the bundle again")
+            if not self._parallel:
+                gpu = self.bundle.manifest.target == "jetson" and self._runtime is None
+                count = GPU_LANES if gpu else min(self._threads or cores(), MOST_LANES)
+                if count == 1:
+                    return [self._lane]
+                sessions = open_sessions(self.bundle, self._runtime, self._threads, count)
+                self._parallel = [Lane(session, self.bundle.manifest) for session in sessions]
+            return self._parallel
 
     def close(self) -> None:
-        """Free the runtime. Calling it twice does no harm."""
-        if not self._closed:
+        """End the streams and free the runtime. Calling it twice does no harm."""
+        with self._opening:
             self._closed = True
-            self._session.close()
+        for stream in list(self._streams):
+            stream.close()
+        for lane in (self._lane, *self._parallel):
+            lane.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        options = {key: getattr(self.options, key) for key in ("confidence", "iou", "max_detections", "multi_label")}
+        options |= {"threads": self._threads, "runtime": self._runtime}
+        return partial(type(self), **options), (self.bundle.path.resolve(),)
 
     def __enter__(self) -> Detector:
         return self
@@ -132,15 +211,3 @@ def checked_options(confidence: float, iou: float, max_detections: int, multi_la
     if max_detections < 1:
         raise InputError(f"max_detections must be at least 1, got {max_detections}")
     return DecodeOptions(float(confidence), float(iou), int(max_detections), multi_label)
-
-
-def checked_frame(frame: Any) -> NDArray[np.uint8]:
-    """A frame (H, W, 3) uint8; grey (H, W) is repeated on three channels."""
-    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8:
-        kind = getattr(frame, "dtype", type(frame).__name__)
-        raise InputError(f"a frame must be a uint8 numpy array (H, W, 3) in BGR order, got {kind}")
-    if frame.ndim == 2:
-        frame = np.repeat(frame[:, :, None], 3, axis=2)
-    if frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
-        raise InputError(f"a frame must be (H, W, 3) uint8 in BGR order with at least one pixel, got {frame.shape}")
-    return np.asarray(frame, np.uint8)

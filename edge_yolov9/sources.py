@@ -4,72 +4,95 @@ from __future__ import annotations
 
 import re
 import struct
-import time
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from edge_yolov9.capture import Capture, Image, OpenCVCapture, open_url, quiet
 from edge_yolov9.errors import SourceError
+from edge_yolov9.gstreamer import ENDS, open_pipeline
 from edge_yolov9.latest import Latest
+from edge_yolov9.live import Frame as Frame
+from edge_yolov9.live import Reader, Status
 
 IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
 """Lower-case suffixes by which images are found in a folder."""
 
-Image = NDArray[np.uint8]
 Report = Callable[[SourceError], None]
 
 
-@dataclass(frozen=True)
-class Frame:
-    """One picture of a source."""
-
-    image: Image
-    """(H, W, 3) uint8 BGR."""
-    name: str
-    """File name, or the source's name for videos and live sources."""
-    index: int
-    """Place in the source from 0; a gap says that frames were dropped or did not decode."""
-    timestamp: float
-    """Seconds: position in a video file, ``time.monotonic()`` of arrival for live sources, 0 for images."""
-
-
 class Source:
-    """An opened source: a context manager that is iterated once."""
+    """An opened source: a context manager that is iterated once, by one thread or by several in turn."""
 
     def __init__(
         self,
         name: str,
         kind: str,
         frames: Iterator[Frame],
-        close: Callable[[], None] = lambda: None,
+        *,
         total: int | None = None,
         fps: float | None = None,
+        stop: Callable[[], None] = lambda: None,
+        close: Callable[[], None] = lambda: None,
     ) -> None:
-        """Use :func:`open_source`."""
-        self.name = name
-        self.kind = kind
-        """image, folder, video or live."""
-        self.total = total
-        """How many frames to expect, as far as that is known."""
-        self.fps = fps
-        """Frames per second of a video or live source, as far as that is known."""
-        self._frames = frames
-        self._close = close
+        """Use :func:`open_source`, or hand over frames of your own.
+
+        Args:
+            name: for messages and file names.
+            kind: image, folder, video or live.
+            frames: the frames in order; a :class:`Latest` gives the newest only.
+            total: how many to expect, as far as that is known.
+            fps: frames per second, as far as that is known.
+            stop: makes a thread that waits for a frame give up; called from another thread.
+            close: frees the device, when no thread waits for a frame.
+        """
+        self.name, self.kind, self.total, self.fps = name, kind, total, fps
+        self._frames, self._stop, self._close = frames, stop, close
+        self._reading = threading.Lock()
+        self._closed = False
 
     @property
     def live(self) -> bool:
         """Whether frames arrive on their own: a camera or a network stream."""
         return self.kind == "live"
 
-    def __iter__(self) -> Iterator[Frame]:
-        return self._frames
+    @property
+    def latest(self) -> bool:
+        """Whether frames that nobody asked for in time are dropped."""
+        return isinstance(self._frames, Latest)
+
+    @property
+    def dropped(self) -> int:
+        """How many were."""
+        return self._frames.dropped if isinstance(self._frames, Latest) else 0
+
+    @property
+    def reconnects(self) -> int:
+        """How often a live source was lost and came back."""
+        items = self._frames.items if isinstance(self._frames, Latest) else self._frames
+        return items.reconnects if isinstance(items, Reader) else 0
+
+    def __iter__(self) -> Source:
+        return self
+
+    def __next__(self) -> Frame:
+        with self._reading:
+            try:
+                if not self._closed:
+                    return next(self._frames)
+            finally:
+                if self._closed:  # meanwhile, by a thread that would not wait for us
+                    self._close()
+            raise StopIteration
+
+    def fresher(self, frame: Frame) -> Frame:
+        """``frame``, or the one that has replaced it meanwhile; does not wait."""
+        return (self._frames.waiting() or frame) if isinstance(self._frames, Latest) else frame
 
     def __enter__(self) -> Source:
         return self
@@ -80,38 +103,66 @@ class Source:
         self.close()
 
     def close(self) -> None:
-        """Free the camera or file. Calling it twice does no harm."""
-        self._close()
+        """Free the camera or file; a thread that reads it comes to an end. Calling it twice does no harm.
+
+        A read that hangs is waited for five seconds; its thread frees the device when it returns.
+        """
+        self._closed = True
+        self._stop()
+        if self._reading.acquire(timeout=5):
+            self._close()
+            self._reading.release()
 
 
-def open_source(spec: str | int | Path, *, latest: bool | None = None, broken: Report | None = None) -> Source:
+def open_source(
+    spec: str | int | Path,
+    *,
+    latest: bool | None = None,
+    broken: Report | None = None,
+    status: Callable[[Status], None] | None = None,
+) -> Source:
     """Open anything that gives frames.
 
     Args:
         spec: image, folder of images (in natural order, without its subfolders), video file, camera index or device
-            ("0", "/dev/video0"), or a URL that OpenCV reads (rtsp, http, udp, ...).
+            ("0", "/dev/video0"), a URL that OpenCV reads (rtsp, http, udp, ...), or a GStreamer pipeline from its
+            source to raw video ("v4l2src ! image/jpeg ! jpegdec"), told by its " ! ".
         latest: for live sources, give only the newest frame and drop those that arrived meanwhile; the default when
-            None. Images, folders and video files always give every frame.
+            None. What ends (images, folders, video files, also those behind a URL) always gives every frame.
         broken: is told of an image in a folder that does not decode, and the next one follows; when None it raises.
+        status: is told when a live source is lost and when it is back, see :class:`edge_yolov9.live.Reader`. It is
+            opened again for ever, after half a second first and 30 seconds at most.
 
     Raises:
         SourceError: there is no such source, or nothing in it decodes. Decoding errors come while iterating.
     """
     text = str(spec).strip()
-    path = Path(text)
     if isinstance(spec, int) or re.fullmatch(r"\d+", text):
-        return _live(int(text), f"camera {int(text)}", latest)
+        name = f"camera {int(text)}"
+        return _captured(lambda: OpenCVCapture(name, int(text)), name, latest, status)
+    if re.search(r"\s!\s", text):
+        name = _without_password(text)
+        return _captured(lambda: open_pipeline(text, name), name, latest, status, live=not ENDS.search(text))
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
-        return _live(text, _without_password(text), latest)
-    if text and path.is_char_device():
-        return _live(text, text, latest)
-    if text and path.is_dir():
-        return _folder(path, broken)
-    if text and path.is_file():
-        if path.suffix.lower() in IMAGE_SUFFIXES:
-            return Source(str(path), "image", _images([path], None), total=1)
-        return _video(path)
-    raise SourceError(f"no source {text!r}; expected an image, a folder, a video file, a camera index or a URL")
+        name = _without_password(text)
+        return _captured(lambda: open_url(text, name), name, latest, status)
+    if re.match(r"/dev/(video|v4l)", text):
+        return _captured(lambda: OpenCVCapture(text, text, cv2.CAP_V4L2), text, latest, status)
+    return _from_path(text, broken)
+
+
+def _from_path(text: str, broken: Report | None) -> Source:
+    path = Path(text)
+    with suppress(OSError, ValueError):  # too long for a name, or with a zero in it
+        if text and path.is_dir():
+            return _folder(path, broken)
+        if text and path.is_file():
+            if path.suffix.lower() in IMAGE_SUFFIXES:
+                return Source(str(path), "image", _images([path], None), total=1)
+            return _video(path)
+    raise SourceError(
+        f"no source {text!r}; expected an image, a folder, a video file, a camera index, a URL or a GStreamer pipeline"
+    )
 
 
 def read_image(path: str | Path) -> Image:
@@ -126,7 +177,7 @@ def read_image(path: str | Path) -> Image:
     except OSError as error:
         raise SourceError(f"cannot read image {file}: {error.strerror or error}") from None
     image = None
-    with _quiet():
+    with quiet():
         try:
             image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
         except cv2.error:
@@ -187,57 +238,33 @@ def _images(files: Iterable[Path], broken: Report | None) -> Iterator[Frame]:
 
 
 def _video(path: Path) -> Source:
-    capture = _capture(str(path), f"{path} is neither an image nor a video that decodes")
-    count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    frames = _grab(capture, path.name, lambda: max(0.0, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000))
-    return Source(str(path), "video", frames, capture.release, count if count > 0 else None, _fps(capture))
+    try:
+        reader = Reader(lambda: OpenCVCapture(path.name, str(path)), path.name, live=False)
+    except SourceError:
+        raise SourceError(f"{path} is neither an image nor a video that decodes") from None
+    return Source(str(path), "video", reader, total=reader.total, fps=reader.fps, close=reader.close)
 
 
-def _live(spec: int | str, name: str, latest: bool | None) -> Source:
-    capture = _capture(spec, f"{name} does not open; check that it is connected and not in use")
-    fps = _fps(capture)
-    frames = _grab(capture, name, time.monotonic)
+def _captured(
+    open_capture: Callable[[], Capture],
+    name: str,
+    latest: bool | None,
+    status: Callable[[Status], None] | None,
+    live: bool = True,
+) -> Source:
+    """A live source, or one that turns out to have an end."""
+    reader = Reader(open_capture, name, live=live, status=status)
+    if not reader.live:
+        return Source(name, "video", reader, total=reader.total, fps=reader.fps, stop=reader.stop, close=reader.close)
     if latest is False:
-        return Source(name, "live", frames, capture.release, fps=fps)
-    reader = Latest(frames, capture.release)
-    return Source(name, "live", iter(reader), reader.close, fps=fps)
-
-
-def _capture(spec: int | str, failure: str) -> cv2.VideoCapture:
-    with _quiet():
-        try:
-            capture = cv2.VideoCapture(spec)
-        except cv2.error as error:
-            raise SourceError(failure) from error
-        if not capture.isOpened():
-            capture.release()
-            raise SourceError(failure)
-    return capture
-
-
-def _grab(capture: cv2.VideoCapture, name: str, clock: Callable[[], float]) -> Iterator[Frame]:
-    index = 0
-    while True:
-        try:
-            fine, image = capture.read()
-        except cv2.error as error:
-            raise SourceError(f"{name}: reading failed at frame {index}") from error
-        if not fine:
-            break
-        yield Frame(np.asarray(image, np.uint8), name, index, clock())
-        index += 1
-    if index == 0:
-        raise SourceError(f"{name} opened but gave no frame that decodes")
-
-
-def _fps(capture: cv2.VideoCapture) -> float | None:
-    fps = float(capture.get(cv2.CAP_PROP_FPS))
-    return fps if 0 < fps < 1000 else None
+        return Source(name, "live", reader, fps=reader.fps, stop=reader.stop, close=reader.close)
+    newest = Latest(reader, stop=reader.stop, release=reader.close)
+    return Source(name, "live", newest, fps=reader.fps, stop=newest.close)
 
 
 def _without_password(url: str) -> str:
     """For messages and file names: the credentials are nobody's business."""
-    return re.sub(r"//[^/@]*@", "//", url)
+    return re.sub(r"//[^/@\s]*@|\b(user-id|user-pw)=\S+\s*", lambda found: "" if found.group(1) else "//", url)
 
 
 def _jpeg_size(head: bytes) -> tuple[int, int] | None:
@@ -252,18 +279,3 @@ def _jpeg_size(head: bytes) -> tuple[int, int] | None:
             return (height, width) if height and width else None
         at += 2 + length
     return None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """OpenCV's own warnings are left out where ours say the same."""
-    log: Any = getattr(cv2.utils, "logging", None)
-    if log is None:
-        yield
-        return
-    before = log.getLogLevel()
-    log.setLogLevel(log.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        log.setLogLevel(before)

@@ -136,14 +136,16 @@ def test_detector_loads_no_training_or_compiling_package(compiled: Compiled, tar
         "import sys, json, numpy as np\n"
         "from edge_yolov9 import Detector\n"
         f"detect = Detector({str(compiled(target, 'int8'))!r}, runtime={'onnx' if target == 'jetson' else None!r})\n"
-        "detect(np.zeros((48, 64, 3), np.uint8)); detect.close()\n"
+        "detect(np.zeros((48, 64, 3), np.uint8))\n"
         "own = sorted(m for m in sys.modules if m.startswith('edge_yolov9'))\n"
+        f"assert len(list(detect.stream({str(FRAME)!r}, track=True))) == 1; detect.close()\n"
         "print(json.dumps([sorted({m.partition('.')[0] for m in sys.modules}), own]))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     tops, own = json.loads(done.stdout.splitlines()[-1])
     assert not set(tops) & set(FORBIDDEN)
-    rooms = {"bundle", "decode", "detections", "detector", "errors", "geometry", "registry", "targets", "variants"}
+    rooms = {"bundle", "decode", "detections", "detector", "errors", "geometry", "lane", "registry"}
+    rooms |= {"targets", "variants"}
     assert {name.split(".")[1] for name in own if "." in name} <= rooms
 
 

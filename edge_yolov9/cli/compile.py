@@ -33,7 +33,11 @@ def parse_size(_: click.Context, __: click.Parameter, value: str | None) -> tupl
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("--target", required=True, type=click.Choice(list(TARGETS)), help="What will run the model.")
 @click.option("--device", metavar="BOARD", help="Board; edge-yolov9 targets lists them. The first when left out.")
-@click.option("--precision", type=click.Choice(PRECISIONS), help="The board's default when left out.")
+@click.option(
+    "--precision",
+    type=click.Choice((*PRECISIONS, "auto")),
+    help="The board's default when left out; auto measures each on this machine and takes the fastest.",
+)
 @click.option("--imgsz", metavar="SIZE", callback=parse_size, help="640 or 384x640; the checkpoint's when left out.")
 @click.option(
     "--calibration",
@@ -57,16 +61,18 @@ def compile(checkpoint: Path, json_file: str | None, output: Path, **options: An
     the float model. The bundle appears only if all of it succeeded.
     """
     signal.signal(signal.SIGTERM, _terminate)  # so that temporary folders go
+    from edge_yolov9.compiler import auto
     from edge_yolov9.compiler.pipeline import CompileOptions, compile_checkpoint
     from edge_yolov9.report.delta import table
 
     options["input_size"] = options.pop("imgsz")
-    bundle = compile_checkpoint(
-        checkpoint, CompileOptions(**options), output, lambda line: click.echo(f"  {line}", err=True)
-    )
+    make = auto.compile_fastest if options["precision"] == "auto" else compile_checkpoint
+    bundle = make(checkpoint, CompileOptions(**options), output, lambda line: click.echo(f"  {line}", err=True))
     if bundle.manifest.accuracy is not None:
         click.echo(table(bundle.manifest.accuracy, bundle.manifest.precision), err=True)
     click.echo(f"{output}: {verdict(bundle.manifest)}", err=json_file == "-")
+    if "auto" in bundle.manifest.extra:
+        click.echo(f"  {auto.verdict(bundle.manifest.extra['auto'])}", err=json_file == "-")
     if "npu" in bundle.manifest.extra:
         click.echo(f"  {npu_line(bundle.manifest.extra['npu'])}", err=json_file == "-")
     if json_file is not None:

@@ -95,6 +95,7 @@ def bundle_info(path: Path) -> dict[str, Any]:
         "digest": bundle.digest,
         "bytes": sum(sizes.values()),
         "sizes": sizes,
+        "options": manifest["source"].get("options", {}),
         "input_size": {"height": rule["height"], "width": rule["width"]},
         "input": rule,
         **manifest,
@@ -121,6 +122,8 @@ def show(found: Mapping[str, Any]) -> None:
         _line("model" if name == found["model"] else "", f"{name}, {count / 1e6:.2f} MB")
     if "plan" in found["extra"]:
         _tree("int8", _int8(found["extra"]))
+    if "auto" in found["extra"]:
+        _tree("auto", found["extra"]["auto"])
     if "npu" in found["extra"]:
         _tree("npu", found["extra"]["npu"])
     for key in ("accuracy", "parity", "calibration", "tools", "licence", "source"):

@@ -14,9 +14,9 @@ from edge_yolov9.checkpoint import Checkpoint
 from edge_yolov9.compiler.prune import prune
 from edge_yolov9.decode import EVALUATION, DecodeOptions, Decoder
 from edge_yolov9.detections import Detections
-from edge_yolov9.detector import checked_frame
 from edge_yolov9.errors import InputError
 from edge_yolov9.geometry import Letterbox
+from edge_yolov9.lane import checked_frame
 from edge_yolov9.model import RawHeads
 
 if TYPE_CHECKING:

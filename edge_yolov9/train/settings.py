@@ -41,8 +41,8 @@ class Settings:
     csp_depth: int | None = _option(None, "Blocks in a row in every stage; None: as published for the model.")
     activation: str = _option(
         "silu",
-        "After every convolution: ``silu`` as published; ``hardswish`` and ``relu6`` cost less in INT8. With "
-        "``--pretrained`` a SiLU model is fine-tuned to them.",
+        "After every convolution: ``silu`` as published; ``relu6`` costs less in INT8, ``hardswish`` only on OpenVINO "
+        "(docs/int8-speed.md). With ``--pretrained`` a SiLU model is fine-tuned to them.",
     )
     epochs: int = _option(500, "Passes over the training images.")
     imgsz: int = _option(640, "Side of the square network input, pixels, a multiple of 32.")

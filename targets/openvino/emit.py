@@ -20,7 +20,7 @@ from edge_yolov9.errors import CompileError
 
 MODEL = "model.xml"
 
-SCHEME = Scheme(weight_levels=63)
+SCHEME = Scheme(weight_levels=63, moves=False)
 """Any zero point; activations float between a convolution and the next pair. Weights use 7 of their 8 bits: CPUs
 without VNNI add two 8-bit products in 16 bits, which full weights saturate (BCCD AP on an AVX2 CPU, float .607: .609
 with 7 bits, .603 with 8)."""

@@ -184,7 +184,7 @@ def test_ctrl_c_ends_a_camera_in_good_order(bundle, pictures, tmp_path, monkeypa
     import edge_yolov9.draw
 
     device = Camera(cv2.imread(str(next(iter(sorted(pictures.iterdir()))))))
-    monkeypatch.setattr(cv2, "VideoCapture", lambda _: device)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: device)
     real, drawn = edge_yolov9.draw.annotate, []
 
     def annotate(frame, found):

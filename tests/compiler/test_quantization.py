@@ -12,9 +12,14 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from edge_yolov9.compiler.quantization import Scheme, make, measure, ranges, rules
+from edge_yolov9.compiler.export import export_onnx
+from edge_yolov9.compiler.fold import fold
+from edge_yolov9.compiler.prune import prune
+from edge_yolov9.compiler.quantization import Scheme, make, measure, qdq, ranges, rules
 from edge_yolov9.compiler.quantization.plan import with_weights
 from edge_yolov9.errors import CompileError
+from edge_yolov9.model import RawHeads, build
+from edge_yolov9.variants import GraphOptions
 from tests.targets.jobs import frames, make_job
 
 SCHEMES = [Scheme(symmetric=True, integers=False), Scheme(weight_levels=63), Scheme(everywhere=True, outputs=True)]
@@ -60,6 +65,35 @@ def test_a_group_in_float_has_no_pair_and_its_layers_are_named(tmp_path: Path) -
     assert list(same.input[:2]) == list(conv.input[:2])
     pairs = sum(node.op_type == "QuantizeLinear" for node in plan.insert().graph.node)
     assert sum(node.op_type == "QuantizeLinear" for node in inserted.graph.node) < pairs
+
+
+def test_what_is_moved_needs_no_second_pair(tmp_path: Path) -> None:
+    """OpenVINO fuses one FakeQuantize into a convolution; a second one of the same scale stays a kernel of its own."""
+    model = onnx.load(make_job(tmp_path, "fp32").onnx)
+    made = {}
+    for moves in (True, False):
+        scheme = Scheme(weight_levels=63, moves=moves)
+        graph = rules.read(model, scheme)
+        chosen = {group: ranges.Range(-0.25, 6.0, "min-max") for group in graph.group.values()}
+        made[moves] = qdq.insert(graph, chosen, scheme).graph.node
+    moved = {name for node in made[False] if node.op_type in rules.MOVES for name in node.output}
+    assert len(moved) > 40
+    assert not [node for node in made[False] if node.op_type == "QuantizeLinear" and node.input[0] in moved]
+    sources = {name: node.op_type for node in made[False] for name in node.output}
+    for node in made[False]:
+        if node.op_type == "Conv":
+            assert sources[node.input[1]] == "DequantizeLinear"
+            assert node.input[0] in moved or sources[node.input[0]] == "DequantizeLinear"
+    assert len(made[True]) > len(made[False])
+
+
+def test_nothing_is_rounded_between_a_convolution_and_its_relu6(tmp_path: Path) -> None:
+    heads = RawHeads(fold(prune(build("yolov9-t", 2, GraphOptions(activation="relu6")).eval()))).eval()
+    graph = rules.read(onnx.load(export_onnx(heads, (64, 64), tmp_path / "float.onnx")), SCHEMES[2])
+    clips = [node for node in graph.nodes if node.op_type == "Clip"]
+    assert len(clips) > 150
+    assert not {node.input[0] for node in clips} & set(graph.group)
+    assert {node.output[0] for node in clips} <= set(graph.group)
 
 
 def test_steps_are_float16_numbers_that_never_clip() -> None:

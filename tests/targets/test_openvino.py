@@ -75,6 +75,30 @@ def test_int8_weights_and_activations() -> None:
     assert emitted("int8").model_path.with_suffix(".bin").stat().st_size < 2.7e6 < 7e6
 
 
+def test_every_fake_quantize_can_fuse_into_the_convolution_before_it() -> None:
+    """Values that a concat or slice moves are on the grid already: no second FakeQuantize behind those."""
+    root = ET.parse(emitted("int8").model_path).getroot()
+    kinds = {layer.get("id"): layer.get("type") for layer in root.findall("./layers/layer")}
+    edges = [(kinds[edge.get("from-layer")], kinds[edge.get("to-layer")]) for edge in root.findall("./edges/edge")]
+    moved = {"Concat", "Slice", "StridedSlice", "VariadicSplit", "MaxPool", "Interpolate"}
+    assert moved & {source for source, _ in edges}
+    assert not {source for source, kind in edges if kind == "FakeQuantize"} & moved
+
+
+def test_residual_adds_run_inside_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
+    from edge_yolov9.targets.openvino import session
+
+    bundle, frame = emitted("int8"), frames(1)[0]
+    fused = registry.open_session(bundle)
+    got = [array.copy() for array in fused.infer(frame)]
+    graph = fused._request.get_compiled_model().get_runtime_model()  # type: ignore[attr-defined]
+    kinds = Counter(node.get_rt_info()["layerType"].astype(str) for node in graph.get_ops())
+    assert not kinds["Subgraph"] + kinds["Eltwise"]
+    monkeypatch.setattr(session, "WHOLE_KERNELS", {"NO_SUCH_PROPERTY": "1"})  # as with a version that lacks it
+    for want, array in zip(registry.open_session(bundle).infer(frame), got, strict=True):
+        assert sqnr(want, array) > 25
+
+
 def test_fp16_halves_the_weights() -> None:
     size = {p: emitted(p).model_path.with_suffix(".bin").stat().st_size for p in ("fp32", "fp16")}
     assert 0.45 < size["fp16"] / size["fp32"] < 0.55

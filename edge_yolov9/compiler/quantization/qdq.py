@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, helper, numpy_helper
 
 from edge_yolov9.compiler.quantization.ranges import Range, round_up
-from edge_yolov9.compiler.quantization.rules import Graph, Scheme
+from edge_yolov9.compiler.quantization.rules import MOVES, Graph, Scheme
 
 
 def insert(
@@ -30,8 +30,11 @@ def insert(
     nodes, weights = list(out.node), {item.name: item for item in out.initializer}
     floats = graph.floats(floating)
     edges = {(index, slot) for index, slot in graph.edges if nodes[index].input[slot] not in floats}
-    paired = {nodes[index].input[slot] for index, slot in edges}
     integer = {index for index, slot in edges if nodes[index].op_type == "Conv"}
+    if not scheme.moves:
+        moved = {name for node in nodes if node.op_type in MOVES for name in node.output}
+        edges = {(index, slot) for index, slot in edges if nodes[index].input[slot] not in moved}
+    paired = {nodes[index].input[slot] for index, slot in edges}
     for index, slot in edges:
         nodes[index].input[slot] += "_dq"
     placed: list[NodeProto] = []

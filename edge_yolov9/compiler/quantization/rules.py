@@ -5,7 +5,7 @@
     concat, slice, max pool, resize   between two pairs of one scale: they only move values, so INT8 is just copied
     average pool                 between two pairs, each with its own scale
     the activation               float between a convolution and the next pair, or, where the scheme says
-                                 ``everywhere``, its input and output INT8 too
+                                 ``everywhere``, its input and output INT8 too; ReLU6 is part of the convolution
 
 Own scales for the inputs of a concat would cost requantization on the device and bring nothing: on BCCD (YOLOv9-T,
 320 px, mean of three range rules; 72 val and 164 other images; float AP .6068 and .6443) one scale per concat gives
@@ -48,6 +48,8 @@ class Scheme:
     """Every tensor between two operators is INT8, not only what a convolution or a move reads."""
     outputs: bool = False
     """The raw maps are INT8 too."""
+    moves: bool = True
+    """Outputs of operators that only move values get a pair of their own, though their inputs have the same one."""
     integers: bool = True
     """Weights are stored as integers; TensorRT 8 takes no int8 constant, there they are rounded floats."""
 
@@ -143,7 +145,7 @@ def _quantized_inputs(
         return (0,)
     if node.op_type == "Add":
         return (skip_operand(node, producer, readers),)
-    return (0,) if scheme.everywhere and node.op_type != "Constant" else ()
+    return (0,) if scheme.everywhere and node.op_type not in ("Constant", "Clip") else ()
 
 
 def skip_operand(node: NodeProto, producer: Mapping[str, NodeProto], readers: Mapping[str, int]) -> int:

@@ -1,0 +1,91 @@
+"""From a frame to detections: one session, its input canvas and the decoder. Threads take turns, first come first."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_yolov9.bundle import Manifest
+from edge_yolov9.decode import DecodeOptions, Decoder
+from edge_yolov9.detections import Detections
+from edge_yolov9.errors import InferenceError, InputError
+from edge_yolov9.geometry import PAD_VALUE, Letterbox
+from edge_yolov9.registry import Session
+
+
+class Turn:
+    """A lock that goes to whoever has waited longest: with ``threading.Lock`` one busy camera can starve another."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: deque[object] = deque()
+
+    def __enter__(self) -> None:
+        me = object()
+        with self._changed:
+            self._waiting.append(me)
+            try:
+                self._changed.wait_for(lambda: self._waiting[0] is me)
+            except BaseException:  # Ctrl-C: the others must not wait for one that has gone
+                self._waiting.remove(me)
+                self._changed.notify_all()
+                raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._changed:
+            self._waiting.popleft()
+            self._changed.notify_all()
+
+
+class Lane:
+    """Runs frames one after the other, without any allocation of a frame's size."""
+
+    def __init__(self, session: Session, manifest: Manifest) -> None:
+        self.turn = Turn()
+        """Held while a frame is on its way."""
+        self._session: Session | None = session
+        self._names = manifest.names
+        self._size = (manifest.input.height, manifest.input.width)
+        self._decode = Decoder(self._size, manifest.outputs, manifest.strides, manifest.reg_max)
+        self._canvas = np.full((*self._size, 3), PAD_VALUE, np.uint8)
+
+    def detect(self, frame: Any, options: DecodeOptions) -> Detections:
+        """Find objects in one frame (H, W, 3) uint8 BGR or (H, W) grey; the caller has the turn.
+
+        Raises:
+            InputError: the frame is of another type or shape.
+            InferenceError: the runtime failed, the model gave NaN, or the lane is closed.
+        """
+        if self._session is None:
+            raise InferenceError("this Detector is closed; open the bundle again")
+        frame = checked_frame(frame)
+        placed = Letterbox.fit((frame.shape[0], frame.shape[1]), self._size)
+        raw = self._session.infer(placed.apply(frame, self._canvas))
+        boxes, scores, classes = self._decode(raw, options)
+        return Detections(placed.to_frame(boxes), scores, classes, self._names)
+
+    def close(self) -> None:
+        """Free the runtime, after the frame under way. Calling it twice does no harm."""
+        with self.turn:
+            session, self._session = self._session, None
+            if session is not None:
+                session.close()
+
+
+def checked_frame(frame: Any) -> NDArray[np.uint8]:
+    """A frame (H, W, 3) uint8; grey (H, W) is repeated on three channels."""
+    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8:
+        kind = getattr(frame, "dtype", type(frame).__name__)
+        raise InputError(f"a frame must be a uint8 numpy array (H, W, 3) in BGR order, got {kind}")
+    if frame.ndim == 2:
+        frame = np.repeat(frame[:, :, None], 3, axis=2)
+    if frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
+        raise InputError(f"a frame must be (H, W, 3) uint8 in BGR order with at least one pixel, got {frame.shape}")
+    return np.asarray(frame, np.uint8)
