@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,8 @@ class Accuracy:
     """``FIGURES`` in [0, 1]; None where the split holds no object of that size."""
     classes: tuple[ClassAccuracy, ...]
     images: int
+    replicates: tuple[Accuracy, ...] = ()
+    """The same with one group of images left out, for each group; see :mod:`edge_yolov9.report.noise`."""
 
     @property
     def ap(self) -> float:
@@ -93,13 +95,14 @@ def score(detect: Detect, split: Split, names: tuple[str, ...], progress: Progre
     return evaluate(found, split, names)
 
 
-def evaluate(found: Mapping[int, Detections], split: Split, names: tuple[str, ...]) -> Accuracy:
+def evaluate(found: Mapping[int, Detections], split: Split, names: tuple[str, ...], groups: int = 0) -> Accuracy:
     """COCO's box evaluation with its official IoUs, area ranges and at most 100 detections per image.
 
     Args:
         found: detections by ``image_id``, in pixels of each image; an image without an entry has none.
         split: ground truth.
         names: the model's classes.
+        groups: into how many the images are dealt, in turn, for ``replicates``; each costs one more accumulation.
 
     Raises:
         DataError: the classes differ, ids repeat or are unknown, the split holds no object, or a label is malformed.
@@ -111,9 +114,24 @@ def evaluate(found: Mapping[int, Detections], split: Split, names: tuple[str, ..
     truth = _ground_truth(split)
     if not truth:
         raise DataError(f"the split {split.name} holds no labelled object; AP needs some")
-    result = _cocoeval(ids, names, truth, _results(found))
-    figures = {name: _figure(value) for name, value in zip(FIGURES, result.stats, strict=True)}
-    return Accuracy(figures, _per_class(result.eval["precision"], names, truth), len(ids))
+    run = _cocoeval(ids, names, truth, _results(found))
+    replicates = []
+    matched, kept = run.evalImgs, sorted(ids)
+    for group in range(groups):
+        out = set(kept[group::groups])
+        run.evalImgs = [row if kept[i % len(kept)] not in out else None for i, row in enumerate(matched)]
+        rest = [row for row in truth if row["image_id"] not in out]
+        replicates.append(_summary(run, names, rest, len(kept) - len(out)))
+    run.evalImgs = matched
+    return replace(_summary(run, names, truth, len(ids)), replicates=tuple(replicates))
+
+
+def _summary(run: Any, names: tuple[str, ...], truth: list[dict[str, Any]], images: int) -> Accuracy:
+    with contextlib.redirect_stdout(io.StringIO()):
+        run.accumulate()
+        run.summarize()
+    figures = {name: _figure(value) for name, value in zip(FIGURES, run.stats, strict=True)}
+    return Accuracy(figures, _per_class(run.eval["precision"], names, truth), images)
 
 
 def _cocoeval(ids: list[int], names: tuple[str, ...], truth: list[dict[str, Any]], found: list[dict[str, Any]]) -> Any:
@@ -133,8 +151,6 @@ def _cocoeval(ids: list[int], names: tuple[str, ...], truth: list[dict[str, Any]
     with contextlib.redirect_stdout(io.StringIO()):
         run = COCOeval(index(truth), index(found), "bbox")
         run.evaluate()
-        run.accumulate()
-        run.summarize()
     return run
 
 

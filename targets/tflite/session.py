@@ -99,6 +99,10 @@ class TfliteSession:
         else:
             np.copyto(tensor, image)
 
+    def bare(self) -> None:
+        """Run LiteRT once more on the input that is in place: what :meth:`infer` costs without our part of it."""
+        self._interpreter.invoke()
+
     def close(self) -> None:
         """Free the interpreter."""
         self._interpreter = None

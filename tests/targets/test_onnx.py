@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,18 @@ def test_raw_maps_match_torch(precision: str, least: float, tmp_path: Path) -> N
         for name, want, got in zip(OUTPUT_NAMES, run_heads(heads, frame), session.infer(frame), strict=True):
             assert got.dtype == np.float32
             assert sqnr(want.reshape(got.shape), got) > least, name
+
+
+def test_the_bare_call_runs_the_frame_that_is_in_place() -> None:
+    session: Any = registry.open_session(emitted("fp32"))
+    expected = session.infer(frames(1)[0])
+    runs = []
+    inner = session._session
+    session._session = SimpleNamespace(run=lambda names, feed: runs.append(inner.run(names, feed)))
+    session.bare()
+    assert len(runs) == 1
+    for array, want in zip(runs[0], expected, strict=True):
+        assert np.array_equal(array.reshape(want.shape), want)
 
 
 def test_int8_graph_stores_every_convolution_in_7_bits() -> None:

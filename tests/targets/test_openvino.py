@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -126,6 +127,16 @@ print(json.dumps(sorted(name for name in sys.modules if "." not in name)))
     loaded = set(json.loads(done.stdout))
     assert "openvino" in loaded
     assert not loaded & {"torch", "onnx", "nncf", "onnxruntime", "litert_torch", "ai_edge_quantizer"}
+
+
+def test_the_bare_call_runs_the_frame_that_is_in_place() -> None:
+    session: Any = registry.open_session(emitted("fp32"))
+    raw = session.infer(frames(1)[0])
+    expected = [array.copy() for array in raw]
+    for array in raw:
+        array[:] = 0
+    session.bare()
+    assert all(np.array_equal(array, want) for array, want in zip(raw, expected, strict=True))
 
 
 def test_closing_twice_does_no_harm_and_running_afterwards_is_an_error() -> None:

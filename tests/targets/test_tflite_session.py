@@ -37,6 +37,16 @@ def test_outputs_are_found_by_name_not_by_place() -> None:
         assert np.array_equal(tensor, straight[i])
 
 
+def test_the_bare_call_runs_the_frame_that_is_in_place() -> None:
+    session: Any = registry.open_session(emitted("fp32"))
+    expected = [array.copy() for array in session.infer(frames(1)[0])]
+    for index in session._outputs:
+        session._interpreter.tensor(index)()[:] = 0
+    session.bare()
+    for index, want in zip(session._outputs, expected, strict=True):
+        assert np.array_equal(session._interpreter.get_tensor(index).reshape(want.T.shape).T, want)
+
+
 def test_session_loads_neither_torch_nor_a_converter() -> None:
     program = """
 import json, sys

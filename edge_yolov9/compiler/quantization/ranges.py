@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_yolov9.compiler.quantization.measure import Seen
-from edge_yolov9.compiler.quantization.rules import GATES, LEAST_LOGIT, Array, Graph, Scheme, activation
+from edge_yolov9.compiler.quantization.rules import GATES, LEAST_LOGIT, SURE_LOGIT, Array, Graph, Scheme, activation
 
 PREFERENCE = 0.9
 """A rule that clips must bring the noise under this share of what min-max makes: unseen images are wider."""
@@ -56,6 +56,8 @@ def choose(
 ) -> dict[str, dict[str, Range]]:
     """``{rule: {group: range}}`` for min-max, percentile 99.99, MSE, and the best of them for each group on its own.
 
+    Raw maps are not clipped under any rule: their rare large values are the objects.
+
     The noise of a range is measured on the samples: variance of what is lost per channel (its mean goes into the
     biases, see ``correct``), behind the activation where the tensor goes into one, times the channel's importance.
     """
@@ -68,7 +70,7 @@ def choose(
         noise = _Noise(graph, seen, weights, names, scheme)
         widest = Range(low, high, "min-max")
         rules = {"min-max": widest, "percentile 99.99": widest, "mse": widest}
-        if not fixed(graph, names[0]):
+        if not fixed(graph, names[0]) and names[0] not in graph.outputs:
             rules["percentile 99.99"] = _percentile(seen, names, low, high)
             rules["mse"] = min(_clipped(low, high), key=noise)
         best = min(rules.values(), key=noise)
@@ -84,12 +86,12 @@ def fixed(graph: Graph, name: str) -> bool:
 
 
 def extremes(graph: Graph, seen: Mapping[str, Seen], names: list[str]) -> tuple[float, float]:
-    """Least and largest value of a group, 0 included; [0, 1] for pixels and gates, audible values of class logits."""
+    """Least and largest value of a group, 0 included; [0, 1] for pixels and gates, [-7, 7] or more for class logits."""
     if fixed(graph, names[0]):
         return 0.0, 1.0
     low = min(0.0, *(float(seen[name].low.min()) for name in names))
-    if names[0] in graph.classes:
-        low = max(low, LEAST_LOGIT)
+    if names[0] in graph.classes:  # few cells of a calibration image hold an object, perhaps none
+        return LEAST_LOGIT, max(SURE_LOGIT, *(float(seen[name].high.max()) for name in names))
     high = max(0.0, *(float(seen[name].high.max()) for name in names))
     return low, max(high, low + 1e-6)
 

@@ -1,0 +1,84 @@
+"""What a detector does with a frame, in steps that can be timed, and the frames it is timed with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_yolov9.bundle import Bundle
+from edge_yolov9.decode import DecodeOptions, Decoder
+from edge_yolov9.detections import Detections
+from edge_yolov9.errors import SourceError
+from edge_yolov9.geometry import PAD_VALUE, Letterbox
+from edge_yolov9.registry import Session
+
+Image = NDArray[np.uint8]
+Encoded = Sequence[NDArray[np.uint8]]
+"""Image files in memory, each (bytes,)."""
+
+
+class Pipeline:
+    """What :class:`edge_yolov9.Detector` does with a frame, in steps that can be timed."""
+
+    def __init__(self, bundle: Bundle, session: Session) -> None:
+        manifest = bundle.manifest
+        self.session = session
+        self.names = manifest.names
+        self.size = (manifest.input.height, manifest.input.width)
+        self.canvas = np.full((*self.size, 3), PAD_VALUE, np.uint8)
+        self._decoder = Decoder(self.size, manifest.outputs, manifest.strides, manifest.reg_max)
+        limits = manifest.thresholds
+        self._options = DecodeOptions(limits.confidence, limits.iou, limits.max_detections)
+
+    def place(self, frame: Image) -> Letterbox:
+        """Letterbox (H, W, 3) BGR into ``canvas``."""
+        placed = Letterbox.fit((frame.shape[0], frame.shape[1]), self.size)
+        placed.apply(frame, self.canvas)
+        return placed
+
+    def finish(self, raw: Sequence[NDArray[Any]], placed: Letterbox) -> Detections:
+        """Raw maps to detections in pixels of the frame."""
+        boxes, scores, classes = self._decoder(raw, self._options)
+        return Detections(placed.to_frame(boxes), scores, classes, self.names)
+
+    def __call__(self, frame: Image) -> Detections:
+        """Frame to detections."""
+        placed = self.place(frame)
+        return self.finish(self.session.infer(self.canvas), placed)
+
+
+def pictures(files: Sequence[Path]) -> list[NDArray[np.uint8]]:
+    """Encoded frames, each (bytes,) uint8: the files, or one made-up 1280 x 720 JPEG where there is none.
+
+    Raises:
+        SourceError: a file is missing or does not decode.
+    """
+    if not files:
+        blobs = np.random.default_rng(0).integers(0, 256, (9, 16, 3), np.uint8)
+        frame = cv2.resize(blobs, (1280, 720), interpolation=cv2.INTER_CUBIC)
+        return [np.asarray(cv2.imencode(".jpg", frame, (cv2.IMWRITE_JPEG_QUALITY, 90))[1], np.uint8).ravel()]
+    found = []
+    for file in files:
+        try:
+            found.append(np.frombuffer(file.read_bytes(), np.uint8))
+        except OSError as error:
+            raise SourceError(f"cannot read image {file}: {error.strerror or error}") from None
+        if not len(found[-1]) or cv2.imdecode(found[-1], cv2.IMREAD_COLOR) is None:
+            raise SourceError(f"{file} does not decode as an image; expected JPEG, PNG, BMP, WebP or TIFF")
+    return found
+
+
+def describe(encoded: Encoded) -> dict[str, Any]:
+    """``pictures``: how many there are in turn, and the ``sizes`` [width, height] among them."""
+    sizes = {decoded(item).shape[1::-1] for item in encoded}
+    return {"pictures": len(encoded), "sizes": [list(size) for size in sorted(sizes)]}
+
+
+def decoded(encoded: NDArray[np.uint8]) -> Image:
+    """(bytes,) to (H, W, 3) BGR."""
+    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)

@@ -1,0 +1,56 @@
+"""Reading what the machine says about itself: files and small commands, neither of which may fail the caller."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import subprocess
+from pathlib import Path
+
+ROOT = Path("/")
+"""Where ``sys``, ``proc`` and ``etc`` lie; tests hand over recorded trees."""
+MISSING = "not available here: "
+
+
+def missing(why: str) -> str:
+    """What stands in a report where a figure would."""
+    return MISSING + why
+
+
+def text(path: Path) -> str | None:
+    """A small file's content without spaces and zero bytes at its ends; None where it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip().strip("\0").strip()
+    except OSError:
+        return None
+
+
+def number(path: Path) -> float | None:
+    """A file that holds one number; None where it cannot be read or holds something else."""
+    try:
+        value = float(text(path) or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def matching(root: Path, pattern: str) -> list[Path]:
+    """Paths below ``root`` by a glob pattern, sorted; none where a folder cannot be listed."""
+    try:
+        return sorted(root.glob(pattern))
+    except OSError:
+        return []
+
+
+def command(*words: str, seconds: float = 3.0) -> str | None:
+    """What a program on the PATH prints; None where it is absent, fails or takes too long."""
+    program = shutil.which(words[0])
+    if program is None:
+        return None
+    try:
+        done = subprocess.run(
+            [program, *words[1:]], capture_output=True, text=True, errors="replace", timeout=seconds, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,72 @@
+"""A report on disk: ``report.json``, ``report.html``, ``report.md`` and ``figures/``, each whole or absent."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edge_yolov9.errors import InputError
+from edge_yolov9.files import write_whole
+from edge_yolov9.report.page import Page, Picture, as_html, as_markdown
+
+
+def folder(path: Path) -> Path:
+    """Make the folder, before the long work starts.
+
+    Raises:
+        InputError: it cannot be made or written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        write_whole(path / ".try", b"")
+        (path / ".try").unlink()
+    except OSError as error:
+        raise InputError(f"cannot write to {path}: {error.strerror or error}") from None
+    return path
+
+
+def write_page(page: Page, out: Path, stem: str = "report") -> None:
+    """``stem.html`` with everything inside, and ``stem.md`` with its pictures as files.
+
+    Raises:
+        InputError: the disk is full or not writable.
+    """
+    for block in page:
+        if isinstance(block, Picture):
+            write(out / block.name, block.data)
+    write(out / f"{stem}.html", as_html(page).encode())
+    write(out / f"{stem}.md", as_markdown(page).encode())
+
+
+def write_data(data: Mapping[str, Any], file: Path, indent: int | None = 1) -> None:
+    """JSON (UTF-8); what is not a finite number becomes null.
+
+    Raises:
+        InputError: the disk is full or not writable.
+    """
+    write(file, (json.dumps(finite(data), indent=indent, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def write(file: Path, data: bytes) -> None:
+    """One file, whole or not at all.
+
+    Raises:
+        InputError: the disk is full or not writable.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, data)
+    except OSError as error:
+        raise InputError(f"cannot write {file}: {error.strerror or error}") from None
+
+
+def finite(value: Any) -> Any:
+    """``value`` as JSON can hold it: keys are texts, what is not a finite number is None."""
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,106 @@
+"""A whole measurement, on this machine and on pretended ones."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_yolov9.errors import BundleError, RuntimeNotInstalled
+from edge_yolov9.report import bench, caveats, footprint
+from edge_yolov9.report.probe import MISSING
+from tests.report.conftest import Machine
+from tests.report.machine_tree import PMIC_WATTS, vcgencmd
+
+SECTIONS = {"machine", "latency", "power", "heat", "footprint", "throughput", "warnings"}
+
+
+@pytest.fixture(autouse=True)
+def one_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(footprint, "STARTS", 1)
+
+
+def test_on_a_raspberry_pi(tiny: Path, machine: Machine, programs: Path) -> None:
+    vcgencmd(programs, "0x50005")
+    told: list[str] = []
+    found = bench.measure(tiny, seconds=2, frames=12, progress=told.append, threads=1, root=machine("raspberry-pi-5"))
+    json.dumps(found, allow_nan=False)
+    assert set(found) == SECTIONS
+    assert told[-3:] == ["latency by stage, 12 frames", "sustained run, 2 s", "throughput, 0.67 s"]
+    assert found["machine"]["board"].startswith("Raspberry Pi 5")
+    power, sustained = found["power"], found["latency"]["sustained"]
+    assert power["source"] == "vcgencmd pmic_read_adc"
+    assert power["load_w"]["mean"] == pytest.approx(PMIC_WATTS, rel=1e-3)
+    assert power["energy_per_frame_j"]["median"] == pytest.approx(PMIC_WATTS / sustained["fps"]["median"], rel=1e-2)
+    assert power["energy_per_frame_above_idle_j"]["median"] == 0  # the pretended board draws the same when idle
+    assert found["heat"]["temperatures_c"]["cpu-thermal"]["max"] == 61.45
+    assert found["heat"]["throttling"]["verdict"] == "throttled"
+    timeline = sustained["timeline"]
+    assert set(timeline["celsius"]) == {61.45}
+    assert len(timeline["sensors_t"]) == len(timeline["watts"]) >= 1
+    assert sustained["seconds"] >= 2
+    assert found["latency"]["stages"]["inference"]["p50"] > 0
+    assert found["latency"]["model_load"]["median"] > 0
+    assert found["throughput"]["sessions"] >= 1
+    assert found["throughput"]["fps"]["median"] > found["latency"]["objects_per_frame"] == 1
+    warnings = "\n".join(found["warnings"])
+    assert "the cpufreq governor is ondemand, not performance" in warnings
+    assert "the sustained run took 2 s" in warnings
+    assert "12 frames" in warnings
+    assert "cannot be read" not in warnings
+
+
+def test_where_nothing_can_be_read(tiny: Path, tmp_path: Path, programs: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    found = bench.measure(tiny, seconds=0.5, frames=3, threads=1, root=tmp_path / "empty")
+    json.dumps(found, allow_nan=False)
+    assert found["power"]["unavailable"].startswith(MISSING)
+    assert found["heat"]["temperatures_c"].startswith(MISSING)
+    assert found["heat"]["throttling"]["verdict"] in ("too short to tell", "too noisy to tell", "slower")
+    assert "sensors that cannot be read here: power, temperatures, clocks" in found["warnings"]
+    assert any("the load of others before the measurement is not available" in line for line in found["warnings"])
+
+
+def test_a_jetson_bundle_without_tensorrt(tiny: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny, tmp_path / "jetson")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "target": "jetson"}))
+    with pytest.raises(RuntimeNotInstalled, match="tensorrt"):
+        bench.measure(folder, seconds=0.1, frames=1)
+
+
+def test_a_model_that_its_runtime_refuses(tiny: Path, tmp_path: Path) -> None:
+    from edge_yolov9 import bundle as bundles
+
+    folder = shutil.copytree(tiny, tmp_path / "broken")
+    (folder / "model.onnx").write_bytes(b"no model")
+    bundles.seal(folder, bundles.read(tiny).manifest)
+    with pytest.raises(BundleError, match="ONNX Runtime cannot open"):
+        bench.measure(folder, seconds=0.1, frames=1)
+
+
+def sections(**changes: Any) -> dict[str, Any]:
+    total = {"n": 300, "p50": 10.0, "rounds": [9.9, 10.1]}
+    return {
+        "machine": {"governor": {"policy0": "performance"}},
+        "latency": {"sustained": {"seconds": 60.2}, "stages": {"total": total}},
+        "power": {"source": "x"},
+        "heat": {"temperatures_c": {}, "clocks_mhz": {}, "throttling": {}},
+        **changes,
+    }
+
+
+def test_a_quiet_machine_and_a_long_run_have_no_warnings() -> None:
+    assert caveats.collect(sections(), 0.02, 0.05) == []
+
+
+def test_each_warning() -> None:
+    unsteady = {"sustained": {"seconds": 60}, "stages": {"total": {"n": 300, "p50": 10.0, "rounds": [9.0, 11.0]}}}
+    assert "moved by 20 %" in caveats.collect(sections(latency=unsteady), 0, 0)[0]
+    assert "1.3 cores busy before" in caveats.collect(sections(), 1.3, 0)[0]
+    assert "0.6 cores busy during" in caveats.collect(sections(), 0, 0.6)[0]
+    mixed = {"governor": {"policy0": "performance", "policy4": "schedutil"}}
+    assert "is schedutil, not performance" in caveats.collect(sections(machine=mixed), 0, 0)[0]
