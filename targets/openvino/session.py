@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import Any
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.errors import BundleError, InferenceError
+
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+import openvino as ov  # noqa: E402  (its import sends usage figures from the device, unless that package is absent)
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +70,7 @@ class OpenVINOSession:
         if self._request is None:
             raise InferenceError("this OpenVINO session is closed; open the bundle again")
         try:
+            self._image = image  # its memory is the input, also for what comes after this call
             self._request.set_input_tensor(ov.Tensor(image[None], shared_memory=True))
             self._request.infer(share_outputs=True)  # else it copies all of them into a result that nobody wants
         except RuntimeError as error:
@@ -75,7 +79,7 @@ class OpenVINOSession:
 
     def bare(self) -> None:
         """Run OpenVINO once more on the input that is in place: what :meth:`infer` costs without our part of it."""
-        self._request.infer()
+        self._request.infer(share_outputs=True)
 
     def close(self) -> None:
         """Free the model. Calling it twice does no harm."""

@@ -139,6 +139,11 @@ def test_the_bare_call_runs_the_frame_that_is_in_place() -> None:
     assert all(np.array_equal(array, want) for array, want in zip(raw, expected, strict=True))
 
 
+def test_importing_openvino_sends_nothing() -> None:
+    program = "import sys, edge_yolov9.targets.openvino.session; print(sys.modules['openvino_telemetry'])"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "None\n"
+
+
 def test_closing_twice_does_no_harm_and_running_afterwards_is_an_error() -> None:
     session = registry.open_session(emitted("fp32"), threads=1)
     session.close()

@@ -18,6 +18,7 @@ from edge_yolov9 import bundle as bundles
 from edge_yolov9 import registry
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.compiler.job import OUTPUT_NAMES
+from edge_yolov9.compiler.quantization.rules import audible
 from edge_yolov9.decode import DecodeOptions, Decoder
 from edge_yolov9.errors import CompileError
 from edge_yolov9.geometry import iou_matrix
@@ -140,11 +141,11 @@ np.savez("out.npz", *(t for tensors in results for t in tensors))
 
 
 def _is_close(bundle: Bundle, wanted: list[list[NDArray[np.float32]]], got: list[list[NDArray[Any]]]) -> None:
-    """The quantization noise of each map, over all pictures."""
+    """The quantization noise of each map, over all pictures; of class logits as far as they are audible."""
     values = [real(bundle, tensors) for tensors in got]
     for index, name in enumerate(OUTPUT_NAMES):
-        want = np.concatenate([tensors[index].ravel() for tensors in wanted])
-        ratio = sqnr(want, np.concatenate([tensors[index].ravel() for tensors in values]))
+        want, have = (np.concatenate([item[index].ravel() for item in items]) for items in (wanted, values))
+        ratio = sqnr(audible(want), audible(have)) if name.startswith("class") else sqnr(want, have)
         assert ratio > (25 if name.startswith("class") else 14), name
 
 
