@@ -52,6 +52,10 @@ class CompileOptions:
     """DATA file to measure AP on; for INT8 the one that calibrates, when its val split is labelled."""
     max_drop: float = 1.0
     """Most AP points (0 to 100) that the artifact may lose against the float checkpoint on ``data``."""
+    dla: bool = False
+    """jetson: mark what runs on the DLA."""
+    camera: tuple[int, int] | None = None
+    """jetson: (height, width) of frames that the GPU letterboxes."""
 
 
 Stage = Callable[[str], AbstractContextManager[None]]
@@ -100,8 +104,11 @@ def _resolve(options: CompileOptions) -> tuple[str, dict[str, Any], str]:
     precision = options.precision or boards[name]["precision"]
     if precision not in boards[name]["precisions"]:
         allowed = ", ".join(boards[name]["precisions"])
-        raise TargetError(f"{name} does not take {precision}; expected one of {allowed}")
-    return name, boards[name], precision
+        why = boards[name].get("refused", {}).get(precision, f"expected one of {allowed}")
+        raise TargetError(f"{name} does not take {precision}: {why}")
+    if (options.dla or options.camera) and options.target != "jetson":
+        raise TargetError(f"--dla and --camera belong to --target jetson, not to {options.target}; leave them out")
+    return name, {**boards[name], "name": name, "dla": options.dla, "camera": options.camera}, precision
 
 
 def _scored(options: CompileOptions, precision: str, names: tuple[str, ...]) -> Path | None:

@@ -7,6 +7,7 @@ the real bindings of several versions. What it records for tests is kept in ``Re
 from __future__ import annotations
 
 import ctypes
+import time
 import types
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from typing import Any
 
 import numpy as np
 import onnx
+
+from tests.targets.fake_cudart import STREAMS
 
 MAGIC = b"fake engine of "
 
@@ -32,6 +35,14 @@ class Record:
     parsed: bytes = b""
     tensor_order: Sequence[str] | None = None
     refuse_build: str = ""
+    least_memory: int = 0
+    """Workspace with which a build runs out of memory is anything below."""
+    workspaces: list[int] = field(default_factory=list)
+    spoil: float = 0.0
+    """Added to every output of an engine with INT8 in it."""
+    build_seconds: float = 0.0
+    dla_cores: int = 0
+    on_dla: dict[str, str] = field(default_factory=dict)
     refuse_engines: bool = False
     refuse_timings: bool = False
     logger_severity: int = 1
@@ -45,12 +56,16 @@ def make(version: str) -> tuple[Any, Record]:
     module.__spec__ = ModuleSpec("tensorrt", None)
     module.__version__ = version
     module.NetworkDefinitionCreationFlag = IntEnum("NetworkDefinitionCreationFlag", creation, start=0)
-    module.BuilderFlag = IntEnum("BuilderFlag", ["FP16", "INT8"] if major < 11 else ["DEBUG"], start=0)
+    flags = (["FP16", "INT8"] if major < 11 else []) + ["GPU_FALLBACK"]
+    module.BuilderFlag = IntEnum("BuilderFlag", flags, start=0)
+    module.DeviceType = IntEnum("DeviceType", ["GPU", "DLA"], start=0)
     module.MemoryPoolType = IntEnum("MemoryPoolType", ["WORKSPACE"], start=0)
     module.TensorIOMode = TensorIOMode
     module.DataType = DataType
-    module.float32 = DataType.FLOAT
+    module.float32, module.uint8 = DataType.FLOAT, DataType.UINT8
     module.ILogger = ILogger
+    if major > 8:
+        module.IProgressMonitor = IProgressMonitor
     for kind in (Builder, OnnxParser, Runtime):
         setattr(module, kind.__name__, type(kind.__name__, (kind,), {"_record": record, "_module": module}))
     return module, record
@@ -65,6 +80,7 @@ class TensorIOMode(IntEnum):
 class DataType(IntEnum):
     FLOAT = 0
     HALF = 1
+    UINT8 = 5
 
 
 class ILogger:
@@ -78,12 +94,39 @@ class ILogger:
     def __init__(self) -> None: ...
 
 
+class IProgressMonitor:
+    def __init__(self) -> None: ...
+
+    def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None: ...
+
+    def step_complete(self, phase_name: str, step: int) -> bool:
+        return True
+
+    def phase_finish(self, phase_name: str) -> None: ...
+
+
 class IHostMemory(bytes):
     pass
 
 
+class ILayer:
+    def __init__(self, node: onnx.NodeProto) -> None:
+        self._kind, self._name = node.op_type, node.name
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+
 class INetworkDefinition:
     _model: bytes = b""
+
+    @property
+    def num_layers(self) -> int:
+        return len(onnx.load_from_string(self._model).graph.node)
+
+    def get_layer(self, index: int) -> ILayer:
+        return ILayer(onnx.load_from_string(self._model).graph.node[index])
 
 
 class ITimingCache:
@@ -96,10 +139,26 @@ class ITimingCache:
 
 class IBuilderConfig:
     def __init__(self, record: Record) -> None:
-        self._record, self._cache = record, ITimingCache(b"")
+        self._record, self._cache, self._monitor = record, ITimingCache(b""), None
+        self.default_device_type: Any = None
+        self.DLA_core = -1
+
+    @property
+    def progress_monitor(self) -> Any:
+        return self._monitor
+
+    @progress_monitor.setter
+    def progress_monitor(self, monitor: Any) -> None:
+        self._monitor = monitor
 
     def set_memory_pool_limit(self, pool: Any, pool_size: int) -> None:
-        assert pool_size > 0
+        self._record.workspaces.append(pool_size)
+
+    def can_run_on_DLA(self, layer: ILayer) -> bool:
+        return layer._kind != "Resize"
+
+    def set_device_type(self, layer: ILayer, device_type: Any) -> None:
+        self._record.on_dla[layer.name] = device_type.name
 
     def set_flag(self, flag: Any) -> None:
         self._record.flags.append(flag.name)
@@ -125,6 +184,10 @@ class Builder:
     def __init__(self, logger: ILogger) -> None:
         self._logger = logger
 
+    @property
+    def num_DLA_cores(self) -> int:
+        return self._record.dla_cores
+
     def create_network(self, flags: int = 0) -> INetworkDefinition:
         self._record.network = flags
         return INetworkDefinition()
@@ -133,7 +196,16 @@ class Builder:
         return IBuilderConfig(self._record)
 
     def build_serialized_network(self, network: INetworkDefinition, config: IBuilderConfig) -> IHostMemory | None:
-        self._record.builds += 1
+        record = self._record
+        record.builds += 1
+        time.sleep(record.build_seconds)
+        if config._monitor is not None:
+            config._monitor.phase_start("Building", None, 2)
+            config._monitor.step_complete("Building", 0)
+            config._monitor.phase_finish("Building")
+        if record.workspaces[-1] < record.least_memory:
+            self._logger.log(ILogger.Severity.ERROR, "Error Code 2: OutOfMemory (no further information)")  # type: ignore[attr-defined]
+            return None
         if self._record.refuse_build:
             self._logger.log(ILogger.Severity.ERROR, self._record.refuse_build)  # type: ignore[attr-defined]
             return None
@@ -181,6 +253,15 @@ class Runtime:
 
     def __init__(self, logger: ILogger) -> None:
         self._logger = logger
+        self._core = -1
+
+    @property
+    def DLA_core(self) -> int:
+        return self._core
+
+    @DLA_core.setter
+    def DLA_core(self, core: int) -> None:
+        self._core = core
 
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> ICudaEngine | None:
         head, _, model = serialized_engine.partition(b"\0")
@@ -196,7 +277,9 @@ class ICudaEngine:
         options = onnxruntime.SessionOptions()
         options.add_session_config_entry("session.disable_quant_qdq", "1")
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._spoil = record.spoil if b"QuantizeLinear" in model else 0.0
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        self._bytes = inputs[0].type == "tensor(uint8)"
         self._shapes = {item.name: tuple(item.shape) for item in (*inputs, *outputs)}
         self._input = inputs[0].name
         self._names = list(record.tensor_order or self._shapes)
@@ -215,7 +298,7 @@ class ICudaEngine:
         return self._shapes[name]
 
     def get_tensor_dtype(self, name: str) -> DataType:
-        return DataType.FLOAT
+        return DataType.UINT8 if self._bytes and name == self._input else DataType.FLOAT
 
     def create_execution_context(self) -> IExecutionContext:
         return IExecutionContext(self)
@@ -230,15 +313,21 @@ class IExecutionContext:
         return name in self._engine._shapes
 
     def execute_async_v3(self, stream_handle: int) -> bool:
+        if stream_handle not in STREAMS:
+            return False
+        STREAMS[stream_handle].append(self._execute)
+        return True
+
+    def _execute(self) -> None:
         engine = self._engine
         arrays = {name: self._array(name) for name in engine._shapes}
         names = [name for name in arrays if name != engine._input]
         results = engine._session.run(names, {engine._input: arrays[engine._input].copy()})
         for name, result in zip(names, results, strict=True):
-            arrays[name][...] = result
-        return stream_handle != 0
+            arrays[name][...] = result + engine._spoil
 
     def _array(self, name: str) -> np.ndarray[Any, Any]:
         shape = self._engine._shapes[name]
-        memory = (ctypes.c_float * int(np.prod(shape))).from_address(self._addresses[name])
+        kind = ctypes.c_ubyte if self._engine.get_tensor_dtype(name) == DataType.UINT8 else ctypes.c_float
+        memory = (kind * int(np.prod(shape))).from_address(self._addresses[name])
         return np.ctypeslib.as_array(memory).reshape(shape)

@@ -16,7 +16,7 @@ from tests.targets import fake_tensorrt
 from tests.targets.real_tensorrt import HOME, ROOT, VERSIONS, ask
 
 GONE = {
-    "8.6": {"NetworkDefinitionCreationFlag.STRONGLY_TYPED"},
+    "8.6": {"NetworkDefinitionCreationFlag.STRONGLY_TYPED", "IProgressMonitor"},
     "10.3": set[str](),
     "10.13": set[str](),
     "11.4": {"NetworkDefinitionCreationFlag.EXPLICIT_BATCH", "BuilderFlag.FP16", "BuilderFlag.INT8"},
@@ -55,7 +55,15 @@ def fake_surface(version: str) -> dict[str, list[str]]:
     """``{"Class.method": parameters}`` of everything public in the fake; properties and enum members have none."""
     module, _ = fake_tensorrt.make(version)
     classes = {name: item for name, item in vars(module).items() if inspect.isclass(item)}
-    for name in ("ICudaEngine", "IExecutionContext", "IBuilderConfig", "ITimingCache", "ParserError"):
+    for name in (
+        "ICudaEngine",
+        "IExecutionContext",
+        "IBuilderConfig",
+        "ITimingCache",
+        "ParserError",
+        "ILayer",
+        "INetworkDefinition",
+    ):
         classes[name] = getattr(fake_tensorrt, name)
     surface: dict[str, list[str]] = {}
     for name, item in classes.items():
@@ -100,7 +108,7 @@ def fits(mine: list[str], overloads: list[list[str]]) -> bool:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_our_logger_derives_from_the_real_one(version: str, tmp_path: Path) -> None:
     script = """
-from edge_yolov9.targets.jetson.engine import make_logger
+from edge_yolov9.targets.jetson.build import make_logger
 logger = make_logger(trt)
 logger.log(trt.ILogger.Severity.WARNING, "mild")
 logger.log(trt.ILogger.Severity.ERROR, "two\\nlines")
