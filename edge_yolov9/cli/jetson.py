@@ -103,7 +103,7 @@ def _show(heads: list[Any], precision: str, bundle: Bundle) -> None:
 @contextmanager
 def _messages() -> Iterator[None]:
     """Progress of a build on standard error."""
-    log, handler = logging.getLogger("edge_yolov9.jetson"), logging.StreamHandler(click.get_text_stream("stderr"))
+    log, handler = logging.getLogger("edge_yolov9.jetson"), logging.StreamHandler()
     handler.setFormatter(logging.Formatter("  %(message)s"))
     level, passes = log.level, log.propagate
     log.addHandler(handler)

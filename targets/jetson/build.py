@@ -134,8 +134,9 @@ def _attempt(trt: Any, recipe: Recipe, size: int, place: Place, logger: Any) -> 
 
 
 def _network_flags(trt: Any, typed: bool) -> int:
-    flags = trt.NetworkDefinitionCreationFlag
-    return 1 << int(flags.STRONGLY_TYPED if typed else flags.EXPLICIT_BATCH)
+    if typed:
+        return 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    return 1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH)
 
 
 def _use_dla(trt: Any, builder: Any, network: Any, config: Any, place: Place) -> None:

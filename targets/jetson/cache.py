@@ -66,11 +66,12 @@ def folder() -> Path:
 
 def read(file: Path) -> tuple[bytes, dict[str, Any]] | None:
     """A kept file and its facts when the digest is right, else None, with a message where there was something."""
-    facts = _facts(file.with_name(file.name + ".json"))
+    beside = file.with_name(file.name + ".json")
+    if not beside.exists():  # it is written last
+        return None
+    facts = _facts(beside)
     try:
         data = file.read_bytes()
-    except FileNotFoundError:
-        return None
     except OSError:
         data = b""
     if hashlib.sha256(data).hexdigest() == facts.get("sha256"):

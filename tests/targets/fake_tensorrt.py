@@ -35,12 +35,16 @@ class Record:
     parsed: bytes = b""
     tensor_order: Sequence[str] | None = None
     refuse_build: str = ""
-    least_memory: int = 0
-    """Workspace with which a build runs out of memory is anything below."""
+    most_memory: int = 1 << 40
+    """A build with more workspace runs out of memory."""
     workspaces: list[int] = field(default_factory=list)
     spoil: float = 0.0
     """Added to every output of an engine with INT8 in it."""
+    spoil_all: float = 0.0
+    """The same for every engine."""
     build_seconds: float = 0.0
+    idle: bool = False
+    """Inferences compute nothing."""
     dla_cores: int = 0
     on_dla: dict[str, str] = field(default_factory=dict)
     refuse_engines: bool = False
@@ -139,17 +143,10 @@ class ITimingCache:
 
 class IBuilderConfig:
     def __init__(self, record: Record) -> None:
-        self._record, self._cache, self._monitor = record, ITimingCache(b""), None
+        self._record, self._cache = record, ITimingCache(b"")
+        self._monitor: Any = None
         self.default_device_type: Any = None
         self.DLA_core = -1
-
-    @property
-    def progress_monitor(self) -> Any:
-        return self._monitor
-
-    @progress_monitor.setter
-    def progress_monitor(self, monitor: Any) -> None:
-        self._monitor = monitor
 
     def set_memory_pool_limit(self, pool: Any, pool_size: int) -> None:
         self._record.workspaces.append(pool_size)
@@ -177,6 +174,18 @@ class IBuilderConfig:
         return self._cache
 
 
+class IBuilderConfig10(IBuilderConfig):
+    """Of TensorRT 10 and later."""
+
+    @property
+    def progress_monitor(self) -> Any:
+        return self._monitor
+
+    @progress_monitor.setter
+    def progress_monitor(self, monitor: Any) -> None:
+        self._monitor = monitor
+
+
 class Builder:
     _record: Record
     _module: Any
@@ -193,17 +202,18 @@ class Builder:
         return INetworkDefinition()
 
     def create_builder_config(self) -> IBuilderConfig:
-        return IBuilderConfig(self._record)
+        return (IBuilderConfig if self._record.version.startswith("8.") else IBuilderConfig10)(self._record)
 
     def build_serialized_network(self, network: INetworkDefinition, config: IBuilderConfig) -> IHostMemory | None:
         record = self._record
         record.builds += 1
-        time.sleep(record.build_seconds)
         if config._monitor is not None:
             config._monitor.phase_start("Building", None, 2)
             config._monitor.step_complete("Building", 0)
+        time.sleep(record.build_seconds)
+        if config._monitor is not None:
             config._monitor.phase_finish("Building")
-        if record.workspaces[-1] < record.least_memory:
+        if record.workspaces[-1] > record.most_memory:
             self._logger.log(ILogger.Severity.ERROR, "Error Code 2: OutOfMemory (no further information)")  # type: ignore[attr-defined]
             return None
         if self._record.refuse_build:
@@ -277,7 +287,8 @@ class ICudaEngine:
         options = onnxruntime.SessionOptions()
         options.add_session_config_entry("session.disable_quant_qdq", "1")
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        self._spoil = record.spoil if b"QuantizeLinear" in model else 0.0
+        self._record = record
+        self._spoil = record.spoil_all + (record.spoil if b"QuantizeLinear" in model else 0.0)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         self._bytes = inputs[0].type == "tensor(uint8)"
         self._shapes = {item.name: tuple(item.shape) for item in (*inputs, *outputs)}
@@ -320,6 +331,8 @@ class IExecutionContext:
 
     def _execute(self) -> None:
         engine = self._engine
+        if engine._record.idle:
+            return
         arrays = {name: self._array(name) for name in engine._shapes}
         names = [name for name in arrays if name != engine._input]
         results = engine._session.run(names, {engine._input: arrays[engine._input].copy()})

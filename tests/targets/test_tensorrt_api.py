@@ -65,6 +65,8 @@ def fake_surface(version: str) -> dict[str, list[str]]:
         "INetworkDefinition",
     ):
         classes[name] = getattr(fake_tensorrt, name)
+    if not version.startswith("8."):
+        classes["IBuilderConfig"] = fake_tensorrt.IBuilderConfig10
     surface: dict[str, list[str]] = {}
     for name, item in classes.items():
         if hasattr(item, "__members__"):
