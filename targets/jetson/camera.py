@@ -6,6 +6,7 @@ passes through the CPU. The compiler makes its ONNX (``letterbox.py``) for ``--c
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,8 @@ from edge_yolov9.geometry import letterbox
 from . import engine as engines
 from .cuda import Buffer, Cuda, Stream
 from .engine import Loaded
+
+log = logging.getLogger("edge_yolov9.jetson")
 
 FRAME, PART = "frame", "letterbox"
 
@@ -38,10 +41,10 @@ class Camera:
 
     @classmethod
     def open(cls, trt: Any, cuda: Cuda, bundle: Bundle) -> Camera | None:
-        """Build or load it; None where the bundle has none.
+        """Build or load it; None where the bundle has none, or, with a warning, where the host must do it.
 
         Raises:
-            BundleError, InferenceError: as for the model's engine.
+            BundleError: as for the model's engine.
         """
         given = bundle.manifest.extra.get("camera")
         if given is None:
@@ -55,7 +58,11 @@ class Camera:
         def wrong(loaded: Loaded) -> str:
             return _wrong(trt, cuda, cls(loaded, size, output.name), output.shape)
 
-        return cls(engines.load(trt, cuda, bundle, wrong, part=PART), size, output.name)
+        try:
+            return cls(engines.load(trt, cuda, bundle, wrong, part=PART), size, output.name)
+        except InferenceError as error:
+            log.warning("frames are letterboxed on the host: %s", error)
+            return None
 
     def attach(self, cuda: Cuda, images: Buffer) -> CameraInput:
         """A frame buffer and an execution context that write into the model's input."""

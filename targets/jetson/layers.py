@@ -141,4 +141,4 @@ def roofline(layers: Layers, precision: str, board: Mapping[str, Any]) -> float 
         traffic += conv["written"] * (1 if conv["writes_int8"] else plain)
         seconds += max(2 * conv["macs"] / rate, traffic / bandwidth)
     seconds += sum(count * (1 if int8 else plain) / bandwidth for count, int8 in layers.moves())
-    return round(float(seconds) * 1e3, 3)
+    return float(f"{seconds * 1e3:.3g}")
