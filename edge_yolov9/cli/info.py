@@ -124,7 +124,7 @@ def show(found: Mapping[str, Any]) -> None:
         _line("model" if name == found["model"] else "", f"{name}, {count / 1e6:.2f} MB")
     if "plan" in found["extra"]:
         _tree("int8", _int8(found["extra"]))
-    if "jetson" in found["extra"]:
+    if isinstance(found["extra"].get("jetson"), Mapping):
         _tree("jetson", {ESTIMATED.get(key, key): value for key, value in found["extra"]["jetson"].items()})
     if "npu" in found["extra"]:
         _tree("npu", found["extra"]["npu"])

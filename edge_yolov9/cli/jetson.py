@@ -90,7 +90,8 @@ def _jetson_bundle(path: Path) -> Bundle:
 
 
 def _show(heads: list[Any], precision: str, bundle: Bundle) -> None:
-    of = bundle.manifest.extra.get("check", {}).get("of", "pictures")
+    facts = bundle.manifest.extra.get("check")
+    of = facts.get("of") if isinstance(facts, dict) else "pictures"
     click.echo(f"{precision} on the bundle's {of}; errors in logits, signal to noise in dB against the float model")
     click.echo(f"{'':<10}{'largest':>10}{'rms':>10}{'engine':>9}{'graph':>9}{'least':>9}")
     for head in heads:

@@ -108,7 +108,10 @@ def _resolve(options: CompileOptions) -> tuple[str, dict[str, Any], str]:
         raise TargetError(f"{name} does not take {precision}: {why}")
     if (options.dla or options.camera) and options.target != "jetson":
         raise TargetError(f"--dla and --camera belong to --target jetson, not to {options.target}; leave them out")
-    return name, {**boards[name], "name": name, "dla": options.dla, "camera": options.camera}, precision
+    board = {**boards[name], "name": name, "dla": options.dla, "camera": options.camera}
+    if options.dla:
+        registry.module(options.target, "dla").check(precision, board)
+    return name, board, precision
 
 
 def _scored(options: CompileOptions, precision: str, names: tuple[str, ...]) -> Path | None:

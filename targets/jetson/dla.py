@@ -24,8 +24,8 @@ LARGEST = 8192
 """Of every dimension but the batch."""
 
 
-def assign(model: onnx.ModelProto, precision: str, board: Mapping[str, Any]) -> dict[str, Any]:
-    """Where each operator goes, by the documentation: ``{"dla": count, "gpu": {operator: reason}}``.
+def check(precision: str, board: Mapping[str, Any]) -> None:
+    """Refuse what cannot run on a DLA at all.
 
     Raises:
         TargetError: the board has no DLA, or the precision does not run on it.
@@ -38,6 +38,15 @@ def assign(model: onnx.ModelProto, precision: str, board: Mapping[str, Any]) -> 
             f"--dla takes --precision fp16, not {precision}: the DLA does not compute in FP32, and explicit INT8 "
             "quantization, which is what this compiler makes, is not supported there"
         )
+
+
+def assign(model: onnx.ModelProto, precision: str, board: Mapping[str, Any]) -> dict[str, Any]:
+    """Where each operator goes, by the documentation: ``{"dla": count, "gpu": {operator: reason}}``.
+
+    Raises:
+        TargetError: as for :func:`check`.
+    """
+    check(precision, board)
     shapes = {
         item.name: [d.dim_value for d in item.type.tensor_type.shape.dim]
         for item in onnx.shape_inference.infer_shapes(model).graph.value_info

@@ -144,8 +144,9 @@ class _Workshop:
         extra = self._bundle.manifest.extra
         dla = bool(extra.get("dla")) and self._part == "model"
         typed = self._place.version >= TYPED_SINCE
-        wanted = int(extra.get("workspace_mib", WORKSPACE_MIB)) << 20
-        room = workspace(wanted, self._cuda.free_memory())
+        wanted = extra.get("workspace_mib")
+        wanted = wanted if isinstance(wanted, int) else WORKSPACE_MIB
+        room = workspace(wanted << 20, self._cuda.free_memory())
         file = onnx_file(self._bundle, self._part, precision, typed)
         return Recipe(file, precision, typed, room, dla=dla)
 
@@ -158,7 +159,8 @@ def onnx_file(bundle: Bundle, part: str, precision: str, typed: bool) -> Path:
     """
     manifest = bundle.manifest
     if part != "model":
-        name, kind = manifest.extra.get("camera", {}).get("letterbox"), "letterbox ONNX"
+        camera = manifest.extra.get("camera")
+        name, kind = camera.get("letterbox") if isinstance(camera, dict) else None, "letterbox ONNX"
     elif precision != manifest.precision:
         name, kind = manifest.extra.get("fallback"), f"{precision.upper()} ONNX to fall back on"
     elif typed:

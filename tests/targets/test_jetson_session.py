@@ -21,7 +21,7 @@ from tests.targets.jobs import frames
 from tests.targets.real_tensorrt import ROOT
 
 WEAK = ("8.5.2.2", "8.6.2", "10.3.0", "10.11.0.33")
-TYPED = ("10.12.0.36", "10.13.3.9", "11.4.0.106")
+TYPED = ("10.12.0.36", "10.13.3.9", "10.16.1.11", "11.4.0.106")
 
 
 @pytest.mark.parametrize("version", WEAK + TYPED)

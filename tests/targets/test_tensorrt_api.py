@@ -19,6 +19,7 @@ GONE = {
     "8.6": {"NetworkDefinitionCreationFlag.STRONGLY_TYPED", "IProgressMonitor"},
     "10.3": set[str](),
     "10.13": set[str](),
+    "10.16": set[str](),
     "11.4": {"NetworkDefinitionCreationFlag.EXPLICIT_BATCH", "BuilderFlag.FP16", "BuilderFlag.INT8"},
 }
 """Names that a version lacks; the session must not touch them there (the fakes of these versions lack them too)."""
