@@ -157,10 +157,10 @@ class Graph:
         self._template, self._graph = c_void_p(), c_void_p()
         cuda.call("cudaStreamBeginCapture", stream.handle, CAPTURE_THREAD_LOCAL)
         try:
-            work()
-        finally:
-            cuda.call("cudaStreamEndCapture", stream.handle, byref(self._template))
-        try:
+            try:
+                work()
+            finally:
+                cuda.call("cudaStreamEndCapture", stream.handle, byref(self._template))
             cuda.call("cudaGraphInstantiateWithFlags", byref(self._graph), self._template, 0)
         except InferenceError:
             self.close()

@@ -100,7 +100,7 @@ class TensorRTSession:
         self._scale = np.float32(manifest.input.scaling)
         size = (manifest.input.height, manifest.input.width)
         self._shape = (*size, 3)
-        self._channel = np.empty(size, np.uint8)
+        self._channels = [np.empty(size, np.uint8) for _ in range(3)]
         self._input = manifest.input.tensor.name
         self._outputs = [spec.name for spec in manifest.outputs]
         self._check_tensors(trt, loaded.engine, manifest.input.tensor, manifest.outputs)
@@ -155,9 +155,9 @@ class TensorRTSession:
     def infer(self, image: NDArray[np.uint8]) -> list[NDArray[Any]]:
         """Run one letterboxed frame; see :class:`edge_yolov9.registry.Session`."""
         self._checked(image, self._shape)
-        for index, plane in enumerate(self._buffers[self._input].array[0]):
-            cv2.extractChannel(image, 2 - index, self._channel)
-            np.multiply(self._channel, self._scale, out=plane)
+        cv2.split(image, self._channels)
+        for channel, plane in zip(reversed(self._channels), self._buffers[self._input].array[0], strict=True):
+            np.multiply(channel, self._scale, out=plane)
         return self._run(False)
 
     def infer_frame(self, frame: NDArray[np.uint8]) -> list[NDArray[Any]]:

@@ -117,7 +117,9 @@ def test_no_gpu(machine: Machine, made: dict[str, Path]) -> None:
 
 
 @pytest.mark.parametrize("integrated", [True, False])
-@pytest.mark.parametrize(("function", "succeed"), [("cudaHostAlloc", 3), ("cudaMalloc", 2), ("cudaMemcpyAsync", 0)])
+@pytest.mark.parametrize(
+    ("function", "succeed"), [("cudaHostAlloc", 3), ("cudaMalloc", 2), ("cudaMemcpyAsync", 0), ("cudaMemcpyAsync", 9)]
+)
 def test_failures_leave_nothing_allocated(
     function: str, succeed: int, integrated: bool, machine: Machine, made: dict[str, Path]
 ) -> None:

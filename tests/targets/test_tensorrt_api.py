@@ -28,6 +28,7 @@ GONE = {
 def used_names() -> set[str]:
     """Every ``trt.X`` and ``trt.X.Y`` in the device code."""
     names = {"BuilderFlag.FP16", "BuilderFlag.INT8"}  # looked up by getattr
+    names |= {"IBuilderConfig.default_device_type", "IBuilderConfig.DLA_core", "Runtime.DLA_core"}  # set on objects
     for file in (ROOT / "targets" / "jetson").glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute) and (match := re.fullmatch(r"trt((\.\w+)+)", ast.unparse(node))):
@@ -118,6 +119,24 @@ logger.log(trt.ILogger.Severity.ERROR, "two\\nlines")
 print(json.dumps([logger.errors, isinstance(logger, trt.ILogger), 1 << int(trt.MemoryPoolType.WORKSPACE)]))
 """
     assert ask(version, tmp_path, script) == [["two lines"], True, 1]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_our_progress_monitor_derives_from_the_real_one(version: str, tmp_path: Path) -> None:
+    script = """
+from edge_yolov9.targets.jetson.build import _monitor
+state = {}
+monitor = _monitor(trt, state)
+if monitor is None:
+    print(json.dumps([hasattr(trt, "IProgressMonitor")]))
+else:
+    monitor.phase_start("Building", None, 4)
+    going_on = monitor.step_complete("Building", 1)
+    monitor.phase_finish("Building")
+    print(json.dumps([isinstance(monitor, trt.IProgressMonitor), going_on, state["step"]]))
+"""
+    wanted = [False] if version == "8.6" else [True, True, ", Building: step 2 of 4"]
+    assert ask(version, tmp_path, script) == wanted
 
 
 def test_the_real_cuda_runtime_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
