@@ -33,10 +33,10 @@ WORKSPACE_MIB = 1024
 
 @dataclass(frozen=True)
 class Loaded:
-    """An engine ready to run; the runtime must outlive it."""
+    """An engine ready to run; the runtime must outlive it, so it comes second: fields go in their order."""
 
-    runtime: Any
     engine: Any
+    runtime: Any
     precision: str
     why: str
     """Why the precision is not the bundle's; "" when it is."""
@@ -97,7 +97,7 @@ class _Workshop:
         if why:
             log.warning("this engine computes in FP16, not INT8: %s", why)
         precision = str(facts.get("precision", self._bundle.manifest.precision))
-        return Loaded(self._runtime, engine, precision, why, self._file, None)
+        return Loaded(engine, self._runtime, precision, why, self._file, None)
 
     def _make(self) -> Loaded:
         if changed := cache.changes(self._digest, self._place):
@@ -138,7 +138,7 @@ class _Workshop:
             raise InferenceError(f"TensorRT {self._place.tensorrt} refuses the engine it has just built: {reason}")
         seconds = time.monotonic() - start
         log.warning("engine built in %.0f s", seconds)
-        return plan, Loaded(self._runtime, engine, precision, why, self._file, seconds)
+        return plan, Loaded(engine, self._runtime, precision, why, self._file, seconds)
 
     def _recipe(self, precision: str) -> Recipe:
         extra = self._bundle.manifest.extra

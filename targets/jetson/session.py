@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -186,6 +187,7 @@ class TensorRTSession:
     def close(self) -> None:
         """Free engine, memory and stream. Calling it twice does no harm."""
         self._context, self._maps = None, []
+        self.loaded = replace(self.loaded, engine=None, runtime=None)
         stream, self._stream = self._stream, None
         parts: list[Any] = [*self._graphs.values(), *([self._camera] if self._camera else []), *self._buffers.values()]
         self._graphs, self._buffers, self._camera = {}, {}, None
