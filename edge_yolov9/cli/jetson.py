@@ -76,7 +76,7 @@ def check(bundle: Path, runtime: str | None, json_file: str | None) -> None:
         rows = [{**asdict(head), "good": head.good} for head in heads]
         write_json({"bundle": str(bundle), "precision": precision, "heads": rows}, json_file)
     if wrong := checks.complaint(heads):
-        raise click.ClickException(wrong)
+        raise click.ClickException(f"{'the engine' if runtime != 'onnx' else 'the graph'} is off: {wrong}")
 
 
 def _jetson_bundle(path: Path) -> Bundle:

@@ -105,7 +105,7 @@ def _resolve(options: CompileOptions) -> tuple[str, dict[str, Any], str]:
     if precision not in boards[name]["precisions"]:
         allowed = ", ".join(boards[name]["precisions"])
         why = boards[name].get("refused", {}).get(precision, f"expected one of {allowed}")
-        raise TargetError(f"{name} does not take {precision}: {why}")
+        raise TargetError(f"{name} does not take {precision}; {why}")
     if (options.dla or options.camera) and options.target != "jetson":
         raise TargetError(f"--dla and --camera belong to --target jetson, not to {options.target}; leave them out")
     board = {**boards[name], "name": name, "dla": options.dla, "camera": options.camera}

@@ -93,8 +93,7 @@ def keep(file: Path, data: bytes, facts: dict[str, str]) -> None:
 
 def changes(digest: str, place: Place) -> str:
     """What is different since this bundle's newest engine was built, in words; "" when there never was one."""
-    files = sorted(folder().glob("*.engine.json"), key=lambda file: file.stat().st_mtime, reverse=True)
-    for facts in map(_facts, files):
+    for facts in map(_facts, sorted(folder().glob("*.engine.json"), key=_age)):
         if facts.get("bundle") == digest:
             return ", ".join(
                 f"{TITLES[name]} was {facts.get(name)!r} and is {value!r}"
@@ -122,6 +121,13 @@ def locked(file: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _age(file: Path) -> float:
+    try:
+        return -file.stat().st_mtime
+    except OSError:  # another process has just removed it
+        return 0.0
 
 
 def _facts(file: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
+from zlib import error as ZlibError
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,7 +113,7 @@ def _load(bundle: Bundle, names: Sequence[str]) -> dict[str, NDArray[Any]]:
     try:
         with np.load(file, allow_pickle=False) as stored:
             found = {key: stored[key] for key in ("frames", *(f"{k}_{n}" for k in ("float", "graph") for n in names))}
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, ZlibError) as error:
         raise BundleError(f"{file} cannot be read ({error}); compile the bundle again") from error
     frames = found["frames"]
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != (height, width, 3) or not len(frames):
