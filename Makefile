@@ -52,7 +52,7 @@ ifneq ($(PYTHON311),)
 endif
 	mkdir -p $(@D) && touch $@
 
-# NVIDIA's Python bindings of four versions, to check our session's every name against, and TensorRT-RTX, whose
+# NVIDIA's Python bindings of five versions, to check our session's every name against, and TensorRT-RTX, whose
 # parser and builder run on a CPU. Libraries are left out: --no-deps. Where a wheel is not to be had, tests skip.
 define bindings
 	-$(BIN)/pip install -q --no-deps --upgrade --target .venvs/tensorrt/$(1) $(2)
@@ -63,6 +63,7 @@ endef
 	$(call bindings,8.6,tensorrt_bindings==8.6.1)
 	$(call bindings,10.3,tensorrt_cu12_bindings==10.3.0)
 	$(call bindings,10.13,tensorrt_cu13_bindings==10.13.2.6)
+	$(call bindings,10.16,tensorrt_cu13_bindings==10.16.1.11)
 	$(call bindings,11.4,tensorrt_cu13_bindings==11.4.0.106)
 	$(call bindings,cudart,nvidia_cuda_runtime==13.5.37)
 	$(call bindings,rtx,tensorrt_rtx_cu13_bindings==1.7.1.116 onnxruntime_ep_nv_tensorrt_rtx_cu13==0.5.0)

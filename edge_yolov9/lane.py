@@ -67,7 +67,10 @@ class Lane:
             raise InferenceError("this Detector is closed; open the bundle again")
         frame = checked_frame(frame)
         placed = Letterbox.fit((frame.shape[0], frame.shape[1]), self._size)
-        raw = self._session.infer(placed.apply(frame, self._canvas))
+        if frame.shape[:2] == getattr(self._session, "frame_size", None):
+            raw = self._session.infer_frame(frame)  # type: ignore[attr-defined]  # letterboxed on the GPU
+        else:
+            raw = self._session.infer(placed.apply(frame, self._canvas))
         boxes, scores, classes = self._decode(raw, options)
         return Detections(placed.to_frame(boxes), scores, classes, self._names)
 

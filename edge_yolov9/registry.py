@@ -73,6 +73,12 @@ PRESETS = {"frigate": "onnx"}
 """What a target writes for another program, beside its own model: ``targets/<target>/<preset>.py``."""
 
 
+INSTALLED_BY = {
+    "jetson": "JetPack brings it: sudo apt install nvidia-jetpack, and python3 -m venv --system-site-packages to see it"
+}
+"""Runtimes that no package registry has."""
+
+
 def target(name: str) -> Target:
     """Look a target up.
 
@@ -112,7 +118,7 @@ def open_sessions(bundle: Bundle, runtime: str | None, threads: int | None, coun
     if wanted.runtime is None:
         raise RuntimeNotInstalled(
             f"this bundle needs the {wanted.name} runtime ({' or '.join(wanted.runtimes)}), which is not installed; "
-            f'run: pip install "edge-yolov9[{wanted.extra}]"'
+            f"{INSTALLED_BY.get(wanted.name, _by_pip(wanted))}"
         )
     sessions: list[Session] = module(wanted.name, "session").open_sessions(bundle, threads, count)
     return sessions
@@ -141,14 +147,19 @@ def check_preset(name: str | None, target_name: str) -> None:
 
 
 def boards(name: str) -> dict[str, dict[str, Any]]:
-    """The device profiles of a target from its ``target.toml``: ``{board: settings}``.
+    """The device profiles of a target: ``{board: settings}``; errors as for :func:`profiles`."""
+    found: dict[str, dict[str, Any]] = profiles(name)["boards"]
+    return found
+
+
+def profiles(name: str) -> dict[str, Any]:
+    """A target's ``target.toml``: ``boards``, and ``releases`` of the system software where a target has such.
 
     Raises:
         TargetError: this Python reads no TOML (3.10 without ``tomli``).
     """
     package = Path(importlib.import_module("edge_yolov9.targets").__path__[0])
-    found: dict[str, dict[str, Any]] = read_toml(package / target(name).name / "target.toml")["boards"]
-    return found
+    return read_toml(package / target(name).name / "target.toml")
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -176,6 +187,10 @@ def cores() -> int:
         return len({file.read_text() for file in topology}) or 1
     except OSError:
         return len(mine)
+
+
+def _by_pip(wanted: Target) -> str:
+    return f'run: pip install "edge-yolov9[{wanted.extra}]"'
 
 
 def _importable(name: str) -> bool:

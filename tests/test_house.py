@@ -47,6 +47,8 @@ def test_the_wheel_holds_targets_and_calibration(wheel: Path) -> None:
     for target in ("openvino", "tflite", "jetson", "onnx"):
         for part in ("session.py", "emit.py", "target.toml", "README.md"):
             assert f"edge_yolov9/targets/{target}/{part}" in names
+    for file in ("deepstream/parser.cpp", "docker/jetpack-6.2.Dockerfile", "edge-yolov9-camera.service"):
+        assert f"edge_yolov9/targets/jetson/{file}" in names
     assert "edge_yolov9/calibration/__init__.py" in names
     assert any(name.endswith("LICENSE") for name in names)
     assert not [name for name in names if name.startswith(("tests", "examples", "targets/"))]

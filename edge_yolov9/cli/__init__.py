@@ -17,6 +17,7 @@ VERBS = {
     "compile": "Turn a checkpoint into a bundle for one target.",
     "calibration": "Choose the images that calibrate INT8.",
     "detect": "Find objects in images, folders, videos and streams.",
+    "jetson": "Build and check TensorRT engines on a Jetson.",
     "report": "Accuracy, latency, power and footprint on this machine, as a page.",
     "info": "What is in a checkpoint or bundle.",
     "visualize": "The paper's figures 6 and 7: what deep networks keep of an image.",

@@ -52,6 +52,13 @@ def parse_size(_: click.Context, __: click.Parameter, value: str | None) -> tupl
     help="Measure AP on its val split, before and after; the DATA of --calibration when left out.",
 )
 @click.option("--max-drop", default=1.0, show_default=True, help="Most AP points that may be lost on --data.")
+@click.option(
+    "--camera",
+    metavar="SIZE",
+    callback=parse_size,
+    help="jetson: frames of 720x1280 (height x width) are letterboxed on the GPU.",
+)
+@click.option("--dla", is_flag=True, help="jetson: mark what runs on the DLA; untested on hardware.")
 @click.option("--preset", type=click.Choice(list(PRESETS)), help="frigate: its model layout and configuration too.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the manifest there too; - for standard output.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder of the bundle.")

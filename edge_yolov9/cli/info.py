@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from edge_yolov9.model import YOLOv9
 
 
+ESTIMATED = {"estimated_ms": "estimate, ms per frame (roofline: no board beats it, none was measured)"}
+
+
 @click.command()
 @click.argument("file", metavar="CHECKPOINT|BUNDLE", type=click.Path(path_type=Path))
 @click.option("--json", "json_file", metavar="FILE", help="Write everything there; - for standard output.")
@@ -122,6 +125,8 @@ def show(found: Mapping[str, Any]) -> None:
         _line("model" if name == found["model"] else "", f"{name}, {count / 1e6:.2f} MB")
     if "plan" in found["extra"]:
         _tree("int8", _int8(found["extra"]))
+    if isinstance(found["extra"].get("jetson"), Mapping):
+        _tree("jetson", {ESTIMATED.get(key, key): value for key, value in found["extra"]["jetson"].items()})
     if "auto" in found["extra"]:
         _tree("auto", found["extra"]["auto"])
     if "npu" in found["extra"]:

@@ -52,6 +52,10 @@ class CompileOptions:
     """DATA file to measure AP on; for INT8 the one that calibrates, when its val split is labelled."""
     max_drop: float = 1.0
     """Most AP points (0 to 100) that the artifact may lose against the float checkpoint on ``data``."""
+    dla: bool = False
+    """jetson: mark what runs on the DLA."""
+    camera: tuple[int, int] | None = None
+    """jetson: (height, width) of frames that the GPU letterboxes."""
     preset: str | None = None
     """What another program needs, written beside the model: see ``registry.PRESETS``."""
 
@@ -105,8 +109,14 @@ def _resolve(options: CompileOptions) -> tuple[str, dict[str, Any], str]:
     precision = options.precision or boards[name]["precision"]
     if precision not in boards[name]["precisions"]:
         allowed = ", ".join(boards[name]["precisions"])
-        raise TargetError(f"{name} does not take {precision}; expected one of {allowed}")
-    return name, boards[name], precision
+        why = boards[name].get("refused", {}).get(precision, f"expected one of {allowed}")
+        raise TargetError(f"{name} does not take {precision}; {why}")
+    if (options.dla or options.camera) and options.target != "jetson":
+        raise TargetError(f"--dla and --camera belong to --target jetson, not to {options.target}; leave them out")
+    board = {**boards[name], "name": name, "dla": options.dla, "camera": options.camera}
+    if options.dla:
+        registry.module(options.target, "dla").check(precision, board)
+    return name, board, precision
 
 
 def _scored(options: CompileOptions, precision: str, names: tuple[str, ...]) -> Path | None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
-from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_uint, c_void_p
+from collections.abc import Callable
+from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_uint, c_ulonglong, c_void_p
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ LIBRARIES = (
 HOST_ALLOC_MAPPED = 2
 TO_DEVICE, TO_HOST = 1, 2
 STREAM_NON_BLOCKING = 1
+CAPTURE_THREAD_LOCAL = 1
 MAJOR, MINOR, INTEGRATED, CAN_MAP_HOST = 75, 76, 18, 19
 """Device attributes, by their number in the CUDA headers."""
 
@@ -44,7 +46,15 @@ SIGNATURES: dict[str, list[Any]] = {
     "cudaHostGetDevicePointer": [POINTER(c_void_p), c_void_p, c_uint],
     "cudaFreeHost": [c_void_p],
     "cudaMemcpyAsync": [c_void_p, c_void_p, c_size_t, c_int, c_void_p],
+    "cudaMemGetInfo": [POINTER(c_size_t), POINTER(c_size_t)],
+    "cudaStreamBeginCapture": [c_void_p, c_int],
+    "cudaStreamEndCapture": [c_void_p, POINTER(c_void_p)],
+    "cudaGraphInstantiateWithFlags": [POINTER(c_void_p), c_void_p, c_ulonglong],
+    "cudaGraphLaunch": [c_void_p, c_void_p],
+    "cudaGraphExecDestroy": [c_void_p],
+    "cudaGraphDestroy": [c_void_p],
 }
+"""The same in CUDA 11.4 to 13: cudaGraphInstantiate itself changed its parameters in 12."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,12 @@ class Cuda:
         self._library.cudaGetErrorString.restype = c_char_p
         self._library.cudaGetErrorString.argtypes = [c_int]
         for name, types in SIGNATURES.items():
-            function = getattr(self._library, name)
+            try:
+                function = getattr(self._library, name)
+            except AttributeError:
+                raise RuntimeNotInstalled(
+                    f"libcudart has no {name}; CUDA 11.4 (JetPack 5) or newer is needed"
+                ) from None
             function.restype, function.argtypes = c_int, types
         count = c_int(0)
         self.call("cudaGetDeviceCount", byref(count))
@@ -89,6 +104,12 @@ class Cuda:
         if code:
             text = self._library.cudaGetErrorString(code)
             raise InferenceError(f"CUDA: {name} failed: {(text or b'?').decode(errors='replace')} (error {code})")
+
+    def free_memory(self) -> int:
+        """Bytes that the GPU has left; on a Jetson the memory is the host's."""
+        free, total = c_size_t(0), c_size_t(0)
+        self.call("cudaMemGetInfo", byref(free), byref(total))
+        return free.value
 
     def _describe(self) -> Device:
         properties = ctypes.create_string_buffer(PROPERTIES_SIZE)
@@ -123,17 +144,53 @@ class Stream:
             self._cuda.call("cudaStreamDestroy", handle)
 
 
-class Buffer:
-    """A float32 tensor that host and GPU both see: ``array`` here, ``address`` there."""
+class Graph:
+    """Work of a stream, recorded once and launched as a whole, which saves a launch per kernel."""
 
-    def __init__(self, cuda: Cuda, shape: tuple[int, ...]) -> None:
+    def __init__(self, cuda: Cuda, stream: Stream, work: Callable[[], None]) -> None:
+        """Record what ``work`` queues on ``stream``.
+
+        Raises:
+            InferenceError: something in it cannot be recorded; the stream works as before.
+        """
+        self._cuda, self._stream = cuda, stream
+        self._template, self._graph = c_void_p(), c_void_p()
+        cuda.call("cudaStreamBeginCapture", stream.handle, CAPTURE_THREAD_LOCAL)
+        try:
+            try:
+                work()
+            finally:
+                cuda.call("cudaStreamEndCapture", stream.handle, byref(self._template))
+            cuda.call("cudaGraphInstantiateWithFlags", byref(self._graph), self._template, 0)
+        except InferenceError:
+            self.close()
+            raise
+
+    def launch(self) -> None:
+        """Queue all of it."""
+        self._cuda.call("cudaGraphLaunch", self._graph, self._stream.handle)
+
+    def close(self) -> None:
+        """Free it; harmless when repeated."""
+        graph, self._graph = self._graph, c_void_p()
+        template, self._template = self._template, c_void_p()
+        if graph:
+            self._cuda.call("cudaGraphExecDestroy", graph)
+        if template:
+            self._cuda.call("cudaGraphDestroy", template)
+
+
+class Buffer:
+    """A tensor that host and GPU both see: ``array`` here, ``address`` there."""
+
+    def __init__(self, cuda: Cuda, shape: tuple[int, ...], dtype: Any = np.float32) -> None:
         self._cuda, self._own = cuda, 0
-        self._bytes = int(np.prod(shape)) * 4
+        self._bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
         host = c_void_p()
         cuda.call("cudaHostAlloc", byref(host), self._bytes, HOST_ALLOC_MAPPED)
         self._host = host.value or 0
-        memory = (ctypes.c_float * int(np.prod(shape))).from_address(self._host)
-        self.array: NDArray[np.float32] = np.ctypeslib.as_array(memory).reshape(shape)
+        memory = (ctypes.c_ubyte * self._bytes).from_address(self._host)
+        self.array: NDArray[Any] = np.frombuffer(memory, dtype).reshape(shape)
         try:
             self.address = self._device_memory()
         except InferenceError:

@@ -2,49 +2,114 @@
 
 ``model.onnx`` (opset 17, float32 between the pairs; builder flags choose FP16 and INT8) is for TensorRT 8.5 to 10.11
 and for ONNX Runtime; ``model_typed.onnx`` (opset 19, float16 body) is for 10.12 and later: types stand in the graph.
+An INT8 bundle has ``model_fp16.onnx`` too (opset 17, float16 body, for every version): what the device falls back on.
+Beside them: the raw maps that an engine is checked against, the list of layers, and what trtexec and DeepStream need.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import onnx
 import onnxruntime
+from numpy.typing import NDArray
 
+from edge_yolov9 import registry
 from edge_yolov9.bundle import InputRule, TensorSpec
 from edge_yolov9.compiler.job import INPUT_NAME, EmitJob, Emitted
 from edge_yolov9.compiler.quantization import Scheme
+from edge_yolov9.compiler.quantization.measure import raw_maps
 
+from . import check, dla, handover, layers, letterbox
+from .camera import FRAME
 from .half import to_half
 
 MODEL = "model.onnx"
 TYPED = "model_typed.onnx"
+FALLBACK = "model_fp16.onnx"
+LETTERBOX = "letterbox.onnx"
+LAYERS = "layers.json"
 SCHEME = Scheme(symmetric=True, integers=False)
 """TensorRT takes int8 with zero point 0 only; activations stay in the convolution's kernel, in float."""
 
+PICTURES = 2
+"""On which the device checks its engine."""
+
 
 def emit(job: EmitJob) -> Emitted:
-    """Write the ONNX flavours of one bundle.
+    """Write the ONNX flavours of one bundle, and what the device checks its engine with.
 
     Raises:
         CompileError: INT8 without a plan.
+        TargetError: the DLA was asked for where there is none.
     """
-    model = onnx.load(job.onnx)
+    floats = onnx.load(job.onnx)
+    model = job.int8.insert() if job.precision == "int8" else floats
     extra: dict[str, Any] = {"portable": MODEL, "typed": MODEL if job.precision == "fp32" else TYPED}
-    if job.precision == "int8":
-        model = job.int8.insert()
     onnx.save(model, job.folder / MODEL)
     if job.precision != "fp32":
         with job.stage("strongly typed flavour"):
             onnx.save(to_half(model), job.folder / TYPED)
+    if job.precision == "int8":
+        onnx.save(to_half(floats, opset=17), job.folder / FALLBACK)
+        extra["fallback"] = FALLBACK
+    with job.stage("expected raw maps"):
+        extra["check"] = _expect(job, floats, model)
+    extra |= _board(job, floats, model)
     height, width = job.input_size
+    outputs = tuple(_spec(item) for item in model.graph.output)
+    handover.write(job.folder, extra, job.precision, job.input_size, outputs)
     return Emitted(
         model=MODEL,
         input=InputRule(TensorSpec(INPUT_NAME, (1, 3, height, width), "float32", "NCHW"), height, width),
-        outputs=tuple(_spec(item) for item in model.graph.output),
+        outputs=outputs,
         tools={"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__},
         extra=extra,
     )
+
+
+def _board(job: EmitJob, floats: onnx.ModelProto, model: onnx.ModelProto) -> dict[str, Any]:
+    """What depends on the board: estimates, workspace, DLA, the camera's letterbox."""
+    (job.folder / LAYERS).write_text(json.dumps(layers.Layers(model).convolutions(), indent=1), encoding="utf-8")
+    found: dict[str, Any] = {"jetson": layers.describe(model, job.precision, registry.boards("jetson"))}
+    if "workspace_mib" in job.board:
+        found["workspace_mib"] = job.board["workspace_mib"]
+    if job.board.get("dla"):
+        found["dla"] = dla.assign(floats, job.precision, job.board)
+    if camera := job.board.get("camera"):
+        onnx.save(letterbox.build(camera, job.input_size, INPUT_NAME), job.folder / LETTERBOX)
+        found["camera"] = {"letterbox": LETTERBOX, "height": camera[0], "width": camera[1], "input": FRAME}
+    return found
+
+
+def _expect(job: EmitJob, floats: onnx.ModelProto, model: onnx.ModelProto) -> dict[str, Any]:
+    """Write the raw maps of a few pictures: of the float model and of the bundle's own graph."""
+    frames = list(_pictures(job))
+    images = [f[:, :, ::-1].transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255) for f in frames]
+    wanted = raw_maps(floats, images)
+    own = wanted if model is floats else raw_maps(model, images)
+    check.write(job.folder, [item.name for item in model.graph.output], frames, wanted, own)
+    kind = "synthetic images" if job.calibration is None else "calibration images"
+    return {"file": check.FILE, "pictures": len(frames), "of": kind}
+
+
+def _pictures(job: EmitJob) -> Iterator[NDArray[np.uint8]]:
+    """Letterboxed calibration images, else smooth coloured noise of a fixed seed."""
+    if job.calibration is not None and len(job.calibration) >= PICTURES:
+        paths = job.calibration.paths
+        yield from replace(job.calibration, paths=(paths[0], paths[len(paths) // 2]))
+        return
+    import cv2
+
+    random = np.random.default_rng(0)
+    height, width = job.input_size
+    for _ in range(PICTURES):
+        coarse = random.integers(0, 256, (height // 16, width // 16, 3), np.uint8)
+        yield np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def _spec(item: onnx.ValueInfoProto) -> TensorSpec:

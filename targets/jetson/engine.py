@@ -1,18 +1,15 @@
-"""TensorRT engines: built on the device from a bundle's ONNX, once, and kept in a cache.
+"""TensorRT engines: built on the device from a bundle's ONNX, once, checked against the bundle, and kept.
 
-An engine belongs to one TensorRT version and one GPU. Its cache key holds the bundle's digest, the TensorRT version,
-the GPU's name and compute capability, and the JetPack release; beside it lies its sha256. An engine that is damaged
-or refused is built again, never an error.
+An engine belongs to one TensorRT version and one GPU; see :mod:`.cache` for its name. A damaged or refused one is
+built again, never an error. INT8 gives way to FP16 where the GPU has no INT8, or the engine's raw maps are not what
+the bundle expects; a warning says so on every start.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import os
-import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,208 +17,156 @@ from typing import Any
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.errors import BundleError, InferenceError
 
-from .cuda import Device
+from . import cache
+from .build import TYPED_SINCE, Recipe, build, last, make_logger, workspace
+from .cache import Place
+from .cuda import Cuda
 
 log = logging.getLogger("edge_yolov9.jetson")
 
-RELEASE = Path("/etc/nv_tegra_release")
-TYPED_SINCE = (10, 12)
-"""From here on precision stands in the graph; builder flags are deprecated, and gone in 11."""
+NO_INT8 = frozenset({"5.3", "6.0", "6.2"})
+"""Compute capabilities whose GPU has no INT8 instructions, by TensorRT's support matrix."""
 
-WORKSPACE = 1 << 30
-"""Bytes that kernels may use while they are timed; the memory is shared with the host on these boards."""
+WORKSPACE_MIB = 1024
+"""Where the bundle names none."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where an engine is valid."""
+class Loaded:
+    """An engine ready to run; the runtime must outlive it, so it comes second: fields go in their order."""
 
-    tensorrt: str
-    gpu: str
-    capability: str
-    jetpack: str
-
-    @classmethod
-    def here(cls, trt: Any, device: Device) -> Place:
-        """This machine."""
-        try:
-            release = RELEASE.read_text(encoding="utf-8", errors="replace").splitlines()[0].strip()
-        except (OSError, IndexError):
-            release = ""
-        return cls(str(trt.__version__), device.name, device.capability, release)
-
-    def key(self, digest: str = "") -> str:
-        """File stem for a bundle's engine; without a digest, for the kernel timings of this place."""
-        text = json.dumps({"bundle": digest, **asdict(self)}, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
+    engine: Any
+    runtime: Any
+    precision: str
+    why: str
+    """Why the precision is not the bundle's; "" when it is."""
+    file: Path
+    seconds: float | None
+    """How long it took to build; None when it came from the cache."""
 
 
-def cache_folder() -> Path:
-    """$EDGE_YOLOV9_CACHE, or edge-yolov9/engines in the user's cache folder."""
-    if chosen := os.environ.get("EDGE_YOLOV9_CACHE"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edge-yolov9" / "engines"
+Check = Callable[[Loaded], str]
+"""Runs an engine and says what is wrong with its raw maps; "" when nothing is."""
 
 
-def make_logger(trt: Any) -> Any:
-    """A TensorRT logger that passes warnings on to ``logging`` and remembers the errors in ``errors``."""
+def load(trt: Any, cuda: Cuda, bundle: Bundle, check: Check, part: str = "model") -> Loaded:
+    """An engine of the bundle for this machine, from the cache or newly built.
 
-    class Log(trt.ILogger):  # type: ignore[misc]
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.errors: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
-                self.errors.append(" ".join(message.split()))
-                log.info("TensorRT: %s", message)
-            else:
-                log.debug("TensorRT: %s", message)
-
-    return Log()
-
-
-def load(trt: Any, bundle: Bundle, device: Device) -> tuple[Any, Any]:
-    """The bundle's engine for this machine, from the cache or newly built.
-
-    Returns:
-        (runtime, engine); the runtime must outlive the engine.
+    Args:
+        check: is asked about an engine that was just built.
+        part: "model", or "letterbox", which turns a camera's frame into the model's input.
 
     Raises:
-        BundleError: TensorRT does not accept the bundle's ONNX.
-        InferenceError: the engine cannot be built.
+        BundleError: TensorRT does not accept the bundle's ONNX, or a flavour is missing.
+        TargetError: the bundle wants a DLA that is not there.
+        InferenceError: the engine cannot be built, or does not compute what the bundle expects.
     """
-    place, logger = Place.here(trt, device), make_logger(trt)
-    runtime = trt.Runtime(logger)
-    file = cache_folder() / f"{place.key(bundle.digest)}.engine"
-    if plan := _read(file):
-        engine = runtime.deserialize_cuda_engine(plan)
-        if engine is not None:
-            log.info("TensorRT engine from %s", file)
-            return runtime, engine
-        log.warning("TensorRT refuses the cached engine %s; building it again", file)
-    plan = _build_with_messages(trt, bundle, place, logger)
-    _keep(file, plan, {"sha256": hashlib.sha256(plan).hexdigest(), "bundle": bundle.digest, **asdict(place)})
-    engine = runtime.deserialize_cuda_engine(plan)
-    if engine is None:
-        raise InferenceError(f"TensorRT {place.tensorrt} refuses the engine it has just built: {_last(logger)}")
-    return runtime, engine
+    return _Workshop(trt, cuda, bundle, check, part).load()
 
 
-def _build_with_messages(trt: Any, bundle: Bundle, place: Place, logger: Any) -> bytes:
-    log.warning(
-        "building the TensorRT %s engine (%s) for %s; this takes minutes, once",
-        place.tensorrt, bundle.manifest.precision, place.gpu,
-    )  # fmt: skip
-    start = time.monotonic()
-    plan = build(trt, bundle, place, logger)
-    log.warning("engine built in %.0f s", time.monotonic() - start)
-    return plan
+class _Workshop:
+    """Everything that stays the same while one engine is looked for or made."""
+
+    def __init__(self, trt: Any, cuda: Cuda, bundle: Bundle, check: Check, part: str) -> None:
+        self._trt, self._cuda, self._bundle, self._check, self._part = trt, cuda, bundle, check, part
+        self._place, self._logger = Place.here(trt, cuda.device), make_logger(trt)
+        self._runtime = trt.Runtime(self._logger)
+        self._digest = bundle.digest + ("" if part == "model" else f":{part}")
+        if bundle.manifest.extra.get("dla") and part == "model":
+            self._runtime.DLA_core = 0
+        self._file = cache.folder() / f"{self._place.key(self._digest)}.engine"
+
+    def load(self) -> Loaded:
+        """From the cache, else made by the one process that holds the lock."""
+        if kept := self._kept():
+            return kept
+        with cache.locked(self._file):
+            return self._kept() or self._make()
+
+    def _kept(self) -> Loaded | None:
+        found = cache.read(self._file)
+        if found is None:
+            return None
+        plan, facts = found
+        engine = self._runtime.deserialize_cuda_engine(plan)
+        if engine is None:
+            log.warning("TensorRT refuses the cached engine %s; building it again", self._file)
+            return None
+        log.info("TensorRT engine from %s", self._file)
+        why = str(facts.get("why", ""))
+        if why:
+            log.warning("this engine computes in FP16, not INT8: %s", why)
+        precision = str(facts.get("precision", self._bundle.manifest.precision))
+        return Loaded(engine, self._runtime, precision, why, self._file, None)
+
+    def _make(self) -> Loaded:
+        if changed := cache.changes(self._digest, self._place):
+            log.warning("the engine has to be built again: %s", changed)
+        precision = "fp32" if self._part != "model" else self._bundle.manifest.precision
+        wrong = ""
+        if precision == "int8":
+            wrong = self._no_int8()
+            if not wrong:
+                plan, loaded = self._built("int8", "")
+                wrong = self._check(loaded)
+            if wrong:
+                log.warning("INT8 IS NOT USED, the engine is built in FP16 instead: %s", wrong)
+                precision = "fp16"
+        if precision != "int8":
+            plan, loaded = self._built(precision, wrong)
+            if still := self._check(loaded):
+                raise InferenceError(f"the engine does not compute what the bundle expects: {still}")
+        facts = {"bundle": self._digest, "precision": precision, "why": wrong, **asdict(self._place)}
+        cache.keep(self._file, plan, facts)
+        return loaded
+
+    def _no_int8(self) -> str:
+        if self._place.capability not in NO_INT8:
+            return ""
+        return f"{self._place.gpu} (compute capability {self._place.capability}) has no INT8 instructions"
+
+    def _built(self, precision: str, why: str) -> tuple[bytes, Loaded]:
+        log.warning(
+            "building the TensorRT %s engine (%s, %s) for %s; this takes minutes, once",
+            self._place.tensorrt, self._part, precision, self._place.gpu,
+        )  # fmt: skip
+        start = time.monotonic()
+        plan = build(self._trt, self._recipe(precision), self._place, self._logger)
+        engine = self._runtime.deserialize_cuda_engine(plan)
+        if engine is None:
+            reason = last(self._logger)
+            raise InferenceError(f"TensorRT {self._place.tensorrt} refuses the engine it has just built: {reason}")
+        seconds = time.monotonic() - start
+        log.warning("engine built in %.0f s", seconds)
+        return plan, Loaded(engine, self._runtime, precision, why, self._file, seconds)
+
+    def _recipe(self, precision: str) -> Recipe:
+        extra = self._bundle.manifest.extra
+        dla = bool(extra.get("dla")) and self._part == "model"
+        typed = self._place.version >= TYPED_SINCE
+        wanted = extra.get("workspace_mib")
+        wanted = wanted if isinstance(wanted, int) else WORKSPACE_MIB
+        room = workspace(wanted << 20, self._cuda.free_memory())
+        file = onnx_file(self._bundle, self._part, precision, typed)
+        return Recipe(file, precision, typed, room, dla=dla)
 
 
-def build(trt: Any, bundle: Bundle, place: Place, logger: Any) -> bytes:
-    """A serialized engine for this machine.
-
-    Raises:
-        BundleError: TensorRT does not accept the ONNX.
-        InferenceError: no engine came out.
-    """
-    typed = _version(place.tensorrt) >= TYPED_SINCE
-    builder = trt.Builder(logger)
-    network = builder.create_network(_network_flags(trt, typed))
-    _parse(trt, network, logger, onnx_file(bundle, typed))
-    config = builder.create_builder_config()
-    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE)
-    if not typed:
-        for name in {"fp32": (), "fp16": ("FP16",), "int8": ("INT8", "FP16")}[bundle.manifest.precision]:
-            config.set_flag(getattr(trt.BuilderFlag, name))
-    timings = cache_folder() / f"{place.key()}.timings"
-    _use_timings(config, timings)
-    plan = builder.build_serialized_network(network, config)
-    if plan is None:
-        raise InferenceError(f"TensorRT {place.tensorrt} could not build the engine: {_last(logger)}")
-    learned = bytes(config.get_timing_cache().serialize())
-    _keep(timings, learned, {"sha256": hashlib.sha256(learned).hexdigest(), **asdict(place)})
-    return bytes(plan)
-
-
-def onnx_file(bundle: Bundle, typed: bool) -> Path:
-    """The flavour of the bundle's ONNX for strongly typed networks, or the one that builder flags complete.
+def onnx_file(bundle: Bundle, part: str, precision: str, typed: bool) -> Path:
+    """The ONNX of the bundle that becomes this engine.
 
     Raises:
         BundleError: the manifest names none.
     """
-    name = bundle.manifest.extra.get("typed") if typed else bundle.manifest.model
-    if not isinstance(name, str) or name not in bundle.manifest.files:
-        raise BundleError(f"{bundle.path}: the manifest names no strongly typed ONNX; compile the bundle again")
+    manifest = bundle.manifest
+    if part != "model":
+        camera = manifest.extra.get("camera")
+        name, kind = camera.get("letterbox") if isinstance(camera, dict) else None, "letterbox ONNX"
+    elif precision != manifest.precision:
+        name, kind = manifest.extra.get("fallback"), f"{precision.upper()} ONNX to fall back on"
+    elif typed:
+        name, kind = manifest.extra.get("typed"), "strongly typed ONNX"
+    else:
+        name, kind = manifest.model, "ONNX"
+    if not isinstance(name, str) or name not in manifest.files:
+        raise BundleError(f"{bundle.path}: the manifest names no {kind}; compile the bundle again")
     return bundle.path / name
-
-
-def _network_flags(trt: Any, typed: bool) -> int:
-    if typed:
-        return 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-    return 1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH)
-
-
-def _parse(trt: Any, network: Any, logger: Any, file: Path) -> None:
-    parser = trt.OnnxParser(network, logger)
-    if not parser.parse(file.read_bytes()):
-        reasons = [parser.get_error(index).desc() for index in range(parser.num_errors)]
-        reason = " ".join(reasons[0].split()) if reasons else _last(logger)
-        raise BundleError(f"TensorRT {trt.__version__} does not accept {file}: {reason}; compile the bundle again")
-
-
-def _use_timings(config: Any, file: Path) -> None:
-    """Start from what earlier builds on this device timed; start afresh where TensorRT refuses that."""
-    for data in (_read(file), b""):
-        if data is not None:
-            timings = config.create_timing_cache(data)
-            if timings is not None and config.set_timing_cache(timings, False):
-                return
-
-
-def _version(text: str) -> tuple[int, int]:
-    major, _, rest = text.partition(".")
-    return int(major), int(rest.partition(".")[0])
-
-
-def _last(logger: Any) -> str:
-    return logger.errors[-1] if logger.errors else "it gave no reason"
-
-
-def _read(file: Path) -> bytes | None:
-    """A cached file whose digest is right, else None, with a message where there was something."""
-    try:
-        data = file.read_bytes()
-        stated = json.loads(file.with_name(file.name + ".json").read_text(encoding="utf-8"))["sha256"]
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError):
-        stated, data = "", b""
-    if hashlib.sha256(data).hexdigest() != stated:
-        log.warning("the cached %s is damaged; it is made again", file)
-        return None
-    return data
-
-
-def _keep(file: Path, data: bytes, facts: dict[str, str]) -> None:
-    """Write a file and, last, the JSON that vouches for it. A cache that cannot be written costs time, not the run."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        _replace(file, data)
-        _replace(file.with_name(file.name + ".json"), json.dumps(facts, indent=2).encode())
-    except OSError as error:
-        log.warning("cannot keep %s (%s); it will be made again next time", file, error.strerror or error)
-
-
-def _replace(file: Path, data: bytes) -> None:
-    handle, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(name).replace(file)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise

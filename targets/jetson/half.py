@@ -14,7 +14,7 @@ OPSET = 19
 IR_VERSION = 9
 
 
-def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
+def to_half(model: onnx.ModelProto, opset: int = OPSET) -> onnx.ModelProto:
     """A copy of ``model`` in float16, cast from and to float32 at its inputs and outputs; int8 tensors stay."""
     result = onnx.ModelProto()
     result.CopyFrom(model)
@@ -38,7 +38,7 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     del graph.value_info[:]
     result.ir_version = IR_VERSION
     del result.opset_import[:]
-    result.opset_import.append(helper.make_opsetid("", OPSET))
+    result.opset_import.append(helper.make_opsetid("", opset))
     onnx.checker.check_model(result, full_check=True)
     return result
 

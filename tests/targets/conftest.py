@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from edge_yolov9.targets.jetson import engine
+from edge_yolov9.targets.jetson import cache
 
 from tests.targets.fake_cudart import FakeCudart
 from tests.targets.jetson_machine import SIZE, Machine
@@ -29,5 +29,5 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
     pretended = Machine(monkeypatch, FakeCudart(), tmp_path / "engines")
     pretended.plug()
     monkeypatch.setenv("EDGE_YOLOV9_CACHE", str(pretended.cache))
-    monkeypatch.setattr(engine, "RELEASE", tmp_path / "nv_tegra_release")
+    monkeypatch.setattr(cache, "RELEASE", tmp_path / "nv_tegra_release")
     return pretended

@@ -19,7 +19,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 HOME = ROOT / ".venvs" / "tensorrt"
-VERSIONS = ("8.6", "10.3", "10.13", "11.4")
+VERSIONS = ("8.6", "10.3", "10.13", "10.16", "11.4")
 
 STUBS = (
     "getNvOnnxParserVersion",

@@ -7,19 +7,16 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import torch
 from edge_yolov9.targets.jetson import emit as emitter
+from edge_yolov9.targets.jetson import engine
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, numpy_helper
 
 from edge_yolov9 import registry
 from edge_yolov9.bundle import Bundle
-from edge_yolov9.compiler.export import export_onnx
-from edge_yolov9.compiler.fold import fold
-from edge_yolov9.compiler.quantization import measure, qdq, rules
-from edge_yolov9.compiler.quantization.ranges import SMALLEST_STEP, Range
+from edge_yolov9.compiler.quantization import measure, rules
+from edge_yolov9.compiler.quantization.ranges import SMALLEST_STEP
 from edge_yolov9.errors import CompileError
-from edge_yolov9.model import RawHeads, build
 from tests.targets.jobs import frames, make_bundle, make_job
 from tests.targets.real_tensorrt import ask_rtx
 
@@ -160,16 +157,6 @@ def test_rules_hold_in_the_emitted_graphs(flavour: str, made: dict[str, Bundle])
     assert_rules(onnx.load(bundle.path / bundle.manifest.extra[flavour]))
 
 
-def test_rules_hold_where_backbones_are_linked(tmp_path: Path) -> None:
-    """E has what T lacks: ADown, which splits and pools, and sums of resized taps."""
-    torch.manual_seed(0)
-    heads = RawHeads(fold(build("gelan-e", num_classes=3).eval())).eval()
-    model = onnx.load(export_onnx(heads, (32, 32), tmp_path / "e.onnx"))
-    graph = rules.read(model, emitter.SCHEME)
-    ranges = dict.fromkeys(graph.group.values(), Range(-8, 8, "min-max"))
-    assert_rules(qdq.insert(graph, ranges, emitter.SCHEME))
-
-
 def test_an_operator_without_a_rule_is_refused(made: dict[str, Bundle]) -> None:
     model = onnx.load(made["fp32"].path / "model.onnx")
     next(node for node in model.graph.node if node.op_type == "Sigmoid").op_type = "Softplus"
@@ -233,14 +220,19 @@ def test_int8_needs_calibration(tmp_path: Path) -> None:
 
 
 def test_every_board_is_described() -> None:
-    boards = registry.boards("jetson")
-    assert list(boards) == ["orin-nano", "orin-nx", "agx-orin", "xavier-nx", "thor"]
-    for profile in boards.values():
-        assert profile["precision"] == "int8"
-        assert set(profile["precisions"]) == set(registry.PRECISIONS)
+    releases, boards = registry.profiles("jetson")["releases"], registry.boards("jetson")
+    assert list(boards) == ["orin-nano", "orin-nx", "agx-orin", "xavier-nx", "agx-xavier", "thor", "nano"]
+    for name, profile in boards.items():
+        assert set(profile["jetpack"]) <= set(releases)
         assert profile["tested"] == []
         assert "untested on hardware" in profile["limits"]
-        assert {"title", "compute_capability", "jetpack", "layout", "input"} <= profile.keys()
+        assert profile["memory_gb"] * 1024 >= 4 * profile["workspace_mib"]
+        assert {"title", "layout", "input", "bandwidth_gbs", "fp16_tflops", "dla_cores", "input_size"} <= profile.keys()
+        int8 = profile["compute_capability"] not in engine.NO_INT8
+        assert profile["precision"] == ("int8" if int8 else "fp16")
+        assert set(profile["precisions"]) == set(registry.PRECISIONS) - (set() if int8 else {"int8"})
+        assert ("int8_tops" in profile) == (int8 and name != "thor")
+    assert all(float(release["tensorrt"].partition(".")[0]) >= 8 for release in releases.values())
 
 
 # TensorRT itself: the builder and parser of TensorRT-RTX, on the CPU

@@ -28,10 +28,12 @@ def one_line(error: pytest.ExceptionInfo[Exception]) -> str:
 
 def test_a_failed_build_says_why(machine: Machine, made: dict[str, Path]) -> None:
     record = machine.install("10.3.0")
-    record.refuse_build = "Error Code 2: OutOfMemory\n(requested 1 GiB)"
+    record.refuse_build = "Error Code 10: Could not find any implementation\nfor node Conv_3"
     with pytest.raises(InferenceError) as caught:
         infer(made["int8"])
-    assert one_line(caught).endswith("could not build the engine: Error Code 2: OutOfMemory (requested 1 GiB)")
+    assert one_line(caught).endswith(
+        "could not build the engine: Error Code 10: Could not find any implementation for node Conv_3"
+    )
     assert not list(machine.cache.glob("*.engine"))
 
 
@@ -115,7 +117,9 @@ def test_no_gpu(machine: Machine, made: dict[str, Path]) -> None:
 
 
 @pytest.mark.parametrize("integrated", [True, False])
-@pytest.mark.parametrize(("function", "succeed"), [("cudaHostAlloc", 3), ("cudaMalloc", 2), ("cudaMemcpyAsync", 0)])
+@pytest.mark.parametrize(
+    ("function", "succeed"), [("cudaHostAlloc", 3), ("cudaMalloc", 2), ("cudaMemcpyAsync", 0), ("cudaMemcpyAsync", 9)]
+)
 def test_failures_leave_nothing_allocated(
     function: str, succeed: int, integrated: bool, machine: Machine, made: dict[str, Path]
 ) -> None:

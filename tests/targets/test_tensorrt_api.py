@@ -16,9 +16,10 @@ from tests.targets import fake_tensorrt
 from tests.targets.real_tensorrt import HOME, ROOT, VERSIONS, ask
 
 GONE = {
-    "8.6": {"NetworkDefinitionCreationFlag.STRONGLY_TYPED"},
+    "8.6": {"NetworkDefinitionCreationFlag.STRONGLY_TYPED", "IProgressMonitor"},
     "10.3": set[str](),
     "10.13": set[str](),
+    "10.16": set[str](),
     "11.4": {"NetworkDefinitionCreationFlag.EXPLICIT_BATCH", "BuilderFlag.FP16", "BuilderFlag.INT8"},
 }
 """Names that a version lacks; the session must not touch them there (the fakes of these versions lack them too)."""
@@ -27,6 +28,7 @@ GONE = {
 def used_names() -> set[str]:
     """Every ``trt.X`` and ``trt.X.Y`` in the device code."""
     names = {"BuilderFlag.FP16", "BuilderFlag.INT8"}  # looked up by getattr
+    names |= {"IBuilderConfig.default_device_type", "IBuilderConfig.DLA_core", "Runtime.DLA_core"}  # set on objects
     for file in (ROOT / "targets" / "jetson").glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute) and (match := re.fullmatch(r"trt((\.\w+)+)", ast.unparse(node))):
@@ -55,8 +57,18 @@ def fake_surface(version: str) -> dict[str, list[str]]:
     """``{"Class.method": parameters}`` of everything public in the fake; properties and enum members have none."""
     module, _ = fake_tensorrt.make(version)
     classes = {name: item for name, item in vars(module).items() if inspect.isclass(item)}
-    for name in ("ICudaEngine", "IExecutionContext", "IBuilderConfig", "ITimingCache", "ParserError"):
+    for name in (
+        "ICudaEngine",
+        "IExecutionContext",
+        "IBuilderConfig",
+        "ITimingCache",
+        "ParserError",
+        "ILayer",
+        "INetworkDefinition",
+    ):
         classes[name] = getattr(fake_tensorrt, name)
+    if not version.startswith("8."):
+        classes["IBuilderConfig"] = fake_tensorrt.IBuilderConfig10
     surface: dict[str, list[str]] = {}
     for name, item in classes.items():
         if hasattr(item, "__members__"):
@@ -100,13 +112,31 @@ def fits(mine: list[str], overloads: list[list[str]]) -> bool:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_our_logger_derives_from_the_real_one(version: str, tmp_path: Path) -> None:
     script = """
-from edge_yolov9.targets.jetson.engine import make_logger
+from edge_yolov9.targets.jetson.build import make_logger
 logger = make_logger(trt)
 logger.log(trt.ILogger.Severity.WARNING, "mild")
 logger.log(trt.ILogger.Severity.ERROR, "two\\nlines")
 print(json.dumps([logger.errors, isinstance(logger, trt.ILogger), 1 << int(trt.MemoryPoolType.WORKSPACE)]))
 """
     assert ask(version, tmp_path, script) == [["two lines"], True, 1]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_our_progress_monitor_derives_from_the_real_one(version: str, tmp_path: Path) -> None:
+    script = """
+from edge_yolov9.targets.jetson.build import _monitor
+state = {}
+monitor = _monitor(trt, state)
+if monitor is None:
+    print(json.dumps([hasattr(trt, "IProgressMonitor")]))
+else:
+    monitor.phase_start("Building", None, 4)
+    going_on = monitor.step_complete("Building", 1)
+    monitor.phase_finish("Building")
+    print(json.dumps([isinstance(monitor, trt.IProgressMonitor), going_on, state["step"]]))
+"""
+    wanted = [False] if version == "8.6" else [True, True, ", Building: step 2 of 4"]
+    assert ask(version, tmp_path, script) == wanted
 
 
 def test_the_real_cuda_runtime_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

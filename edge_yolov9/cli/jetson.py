@@ -1,0 +1,118 @@
+"""``edge-yolov9 jetson``: build and check engines on the device."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edge_yolov9.bundle import Bundle
+from edge_yolov9.cli.output import check_writable, write_json
+
+
+@click.group()
+def jetson() -> None:
+    """Build a bundle's TensorRT engine on this device, and check it."""
+
+
+@jetson.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--json", "json_file", metavar="FILE", help="Write what was built there; - for standard output.")
+def build(bundle: Path, json_file: str | None) -> None:
+    """Build the engine of BUNDLE and keep it, so that the first start does not take minutes.
+
+    Runs the bundle's check pictures; INT8 that does not pass is replaced by FP16, and a warning says so.
+    """
+    from edge_yolov9.registry import open_session
+
+    check_writable(json_file)
+    opened = _jetson_bundle(bundle)
+    with _messages():
+        session: Any = open_session(opened)
+    loaded = session.loaded
+    session.close()
+    found = {
+        "bundle": str(bundle),
+        "engine": str(loaded.file),
+        "precision": loaded.precision,
+        "fallback": loaded.why,
+        "build_seconds": None if loaded.seconds is None else round(loaded.seconds, 1),
+    }
+    how = "was there already" if loaded.seconds is None else f"built in {loaded.seconds:.0f} s"
+    reason = f", not INT8: {loaded.why}" if loaded.why else ""
+    click.echo(f"{loaded.file}: {loaded.precision}, {how}{reason}", err=json_file == "-")
+    if json_file is not None:
+        write_json(found, json_file)
+
+
+@jetson.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "--runtime", type=click.Choice(["jetson", "onnx"]), help="onnx checks the graph where there is no Jetson."
+)
+@click.option("--json", "json_file", metavar="FILE", help="Write the figures there; - for standard output.")
+def check(bundle: Path, runtime: str | None, json_file: str | None) -> None:
+    """Run BUNDLE's check pictures and print the error of each raw tensor; exit code 1 when one is off."""
+    from edge_yolov9.registry import module, open_session
+
+    checks = module("jetson", "check")
+    check_writable(json_file)
+    opened = _jetson_bundle(bundle)
+    with _messages():
+        session: Any = open_session(opened, runtime)
+    try:
+        precision = session.loaded.precision if hasattr(session, "loaded") else opened.manifest.precision
+        heads = checks.compare(session, opened, precision)
+    finally:
+        session.close()
+    if json_file != "-":
+        _show(heads, precision, opened)
+    if json_file is not None:
+        rows = [{**asdict(head), "good": head.good} for head in heads]
+        write_json({"bundle": str(bundle), "precision": precision, "heads": rows}, json_file)
+    if wrong := checks.complaint(heads):
+        raise click.ClickException(f"{'the engine' if runtime != 'onnx' else 'the graph'} is off: {wrong}")
+
+
+def _jetson_bundle(path: Path) -> Bundle:
+    from edge_yolov9 import bundle as bundles
+    from edge_yolov9.errors import BundleError
+
+    opened = bundles.read(path)
+    if opened.manifest.target != "jetson":
+        raise BundleError(f"{path} is a bundle for {opened.manifest.target}, not for jetson; compile --target jetson")
+    return opened
+
+
+def _show(heads: list[Any], precision: str, bundle: Bundle) -> None:
+    facts = bundle.manifest.extra.get("check")
+    of = facts.get("of") if isinstance(facts, dict) else "pictures"
+    click.echo(f"{precision} on the bundle's {of}; errors in logits, signal to noise in dB against the float model")
+    click.echo(f"{'':<10}{'largest':>10}{'rms':>10}{'engine':>9}{'graph':>9}{'least':>9}")
+    for head in heads:
+        figures = (
+            f"{head.max_abs:>10.4f}{head.rms:>10.4f}{head.sqnr_db:>9.1f}{head.graph_db:>9.1f}{head.least_db:>9.1f}"
+        )
+        click.echo(f"{head.name:<10}{figures}  {'good' if head.good else 'OFF'}")
+
+
+@contextmanager
+def _messages() -> Iterator[None]:
+    """Progress of a build on standard error."""
+    log, handler = logging.getLogger("edge_yolov9.jetson"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("  %(message)s"))
+    level, passes = log.level, log.propagate
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+        log.propagate = passes

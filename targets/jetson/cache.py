@@ -1,0 +1,151 @@
+"""Where engines are kept: under which name, vouched for by a digest, one builder at a time, and why one does not fit.
+
+The name holds the bundle's digest, the TensorRT version, the GPU's name and compute capability, and the JetPack
+release. Beside each file lies a JSON with its sha256 and all of that in the clear.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .cuda import Device
+
+log = logging.getLogger("edge_yolov9.jetson")
+
+RELEASE = Path("/etc/nv_tegra_release")
+
+TITLES = {"tensorrt": "TensorRT", "gpu": "the GPU", "capability": "compute capability", "jetpack": "Jetson Linux"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an engine is valid."""
+
+    tensorrt: str
+    gpu: str
+    capability: str
+    jetpack: str
+
+    @classmethod
+    def here(cls, trt: Any, device: Device) -> Place:
+        """This machine."""
+        try:
+            release = RELEASE.read_text(encoding="utf-8", errors="replace").splitlines()[0].strip()
+        except (OSError, IndexError):
+            release = ""
+        return cls(str(trt.__version__), device.name, device.capability, release)
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """TensorRT's, as far as anything depends on it."""
+        major, _, rest = self.tensorrt.partition(".")
+        return int(major), int(rest.partition(".")[0])
+
+    def key(self, digest: str = "") -> str:
+        """File stem for a bundle's engine; without a digest, for the kernel timings of this place."""
+        text = json.dumps({"bundle": digest, **asdict(self)}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def folder() -> Path:
+    """$EDGE_YOLOV9_CACHE, or edge-yolov9/engines in the user's cache folder."""
+    if chosen := os.environ.get("EDGE_YOLOV9_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edge-yolov9" / "engines"
+
+
+def read(file: Path) -> tuple[bytes, dict[str, Any]] | None:
+    """A kept file and its facts when the digest is right, else None, with a message where there was something."""
+    beside = file.with_name(file.name + ".json")
+    if not beside.exists():  # it is written last
+        return None
+    facts = _facts(beside)
+    try:
+        data = file.read_bytes()
+    except OSError:
+        data = b""
+    if hashlib.sha256(data).hexdigest() == facts.get("sha256"):
+        return data, facts
+    log.warning("the cached %s is damaged; it is made again", file)
+    return None
+
+
+def keep(file: Path, data: bytes, facts: dict[str, str]) -> None:
+    """Write a file and, last, the JSON that vouches for it. A cache that cannot be written costs time, not the run."""
+    facts = {"sha256": hashlib.sha256(data).hexdigest(), **facts}
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _replace(file, data)
+        _replace(file.with_name(file.name + ".json"), json.dumps(facts, indent=2).encode())
+    except OSError as error:
+        log.warning("cannot keep %s (%s); it will be made again next time", file, error.strerror or error)
+
+
+def changes(digest: str, place: Place) -> str:
+    """What is different since this bundle's newest engine was built, in words; "" when there never was one."""
+    for facts in map(_facts, sorted(folder().glob("*.engine.json"), key=_age)):
+        if facts.get("bundle") == digest:
+            return ", ".join(
+                f"{TITLES[name]} was {facts.get(name)!r} and is {value!r}"
+                for name, value in asdict(place).items()
+                if facts.get(name) != value
+            )
+    return ""
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """One process at a time makes ``file``; the others wait, with a message. No folder to write in: no lock."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(file.with_name(file.name + ".lock"), os.O_CREAT | os.O_RDWR, 0o666)
+    except OSError:
+        yield
+        return
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            log.warning("another process is building this engine; waiting for it")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _age(file: Path) -> float:
+    try:
+        return -file.stat().st_mtime
+    except OSError:  # another process has just removed it
+        return 0.0
+
+
+def _facts(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _replace(file: Path, data: bytes) -> None:
+    handle, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(name).replace(file)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,215 @@
+"""All five variants: the Q/DQ rules on their graphs, and TensorRT's own parser and builder on the CPU.
+
+The rules depend on a graph's shape, not on its width: here every variant has an eighth of its channels.
+``EDGE_YOLOV9_ALL_VARIANTS=1`` takes them in full width (minutes each).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from edge_yolov9.targets.jetson import dla, emit, layers
+from edge_yolov9.targets.jetson.half import to_half
+
+from edge_yolov9 import registry
+from edge_yolov9.compiler.export import export_onnx
+from edge_yolov9.compiler.fold import fold
+from edge_yolov9.compiler.quantization import qdq, rules
+from edge_yolov9.compiler.quantization.ranges import Range
+from edge_yolov9.errors import TargetError
+from edge_yolov9.model import RawHeads
+from edge_yolov9.model.graph import YOLOv9
+from edge_yolov9.variants import VARIANTS, GraphOptions
+from tests.targets.real_tensorrt import ask_rtx
+from tests.targets.test_jetson import Graph, assert_rules
+
+FULL = bool(os.environ.get("EDGE_YOLOV9_ALL_VARIANTS"))
+FLAVOURS = ("fp32", "fp16", "int8", "int8_typed")
+BOARDS = registry.boards("jetson")
+
+
+def slim(plan: Any, name: str = "") -> Any:
+    """The same plan with an eighth of the channels; depths, kinds and published figures stay."""
+    if FULL:
+        return plan
+    if is_dataclass(plan) and not isinstance(plan, type):
+        parts = {f.name: getattr(plan, f.name) for f in fields(plan) if f.name not in ("published", "size")}
+        return replace(plan, **{key: slim(value, key) for key, value in parts.items()})
+    if isinstance(plan, tuple):
+        return tuple(slim(item) for item in plan)
+    keeps = isinstance(plan, (bool, str)) or name in ("depth", "stages")
+    return plan if keeps else max(4, plan // 8 // 2 * 2)
+
+
+class Graphs:
+    """Float and Q/DQ graphs of variants, made once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._floats: dict[tuple[str, str], onnx.ModelProto] = {}
+
+    def floats(self, variant: str, activation: str = "silu") -> onnx.ModelProto:
+        key = (variant, activation)
+        if key not in self._floats:
+            torch.manual_seed(0)
+            options = GraphOptions(activation=activation)
+            model = YOLOv9(options.apply(slim(VARIANTS[variant])), 3, None, options)
+            heads = RawHeads(fold(model.eval())).eval()
+            self._floats[key] = onnx.load(export_onnx(heads, (32, 32), self._folder / "-".join(key)))
+        return self._floats[key]
+
+    def int8(self, variant: str, activation: str = "silu") -> onnx.ModelProto:
+        graph = rules.read(self.floats(variant, activation), emit.SCHEME)
+        return qdq.insert(graph, dict.fromkeys(graph.group.values(), Range(-8, 8, "min-max")), emit.SCHEME)
+
+    def files(self, variant: str) -> dict[str, Path]:
+        floats, int8 = self.floats(variant), self.int8(variant)
+        made = {"fp32": floats, "fp16": to_half(floats), "int8": int8, "int8_typed": to_half(int8)}
+        for name, model in made.items():
+            onnx.save(model, self._folder / f"{variant}_{name}.onnx")
+        return {name: self._folder / f"{variant}_{name}.onnx" for name in made}
+
+
+@pytest.fixture(scope="module")
+def graphs(tmp_path_factory: pytest.TempPathFactory) -> Graphs:
+    return Graphs(tmp_path_factory.mktemp("variants"))
+
+
+@pytest.mark.parametrize("variant", list(VARIANTS))
+def test_rules_hold(variant: str, graphs: Graphs) -> None:
+    """E has what T lacks: ADown, which splits and pools, and sums of resized taps."""
+    model = graphs.int8(variant)
+    assert_rules(model)
+    assert_rules(to_half(model))
+
+
+@pytest.mark.parametrize("variant", list(VARIANTS))
+def test_every_convolution_is_int8_and_nothing_is_reformatted(variant: str, graphs: Graphs) -> None:
+    model = graphs.int8(variant)
+    found = layers.describe(model, "int8", BOARDS)
+    assert found["int8"] == found["convolutions"] == len(Graph(model).of("Conv")) > 100
+    assert found["float"] == "none"
+    assert not any(found["reformat_points"].values())
+    assert {"Concat", "Add"} <= found["reformat_points"].keys()
+
+
+def test_what_is_not_int8_is_named_and_counted(graphs: Graphs) -> None:
+    graph = rules.read(graphs.floats("t"), emit.SCHEME)
+    ranges = dict.fromkeys(graph.group.values(), Range(-8, 8, "min-max"))
+    conv = graph.convolutions[5]
+    model = qdq.insert(graph, ranges, emit.SCHEME, frozenset({graph.group[conv.input[0]]}))
+    found = layers.describe(model, "int8", BOARDS)
+    assert conv.input[1].removesuffix(".weight") in found["float"]
+    assert found["int8"] == found["convolutions"] - len(found["float"])
+    pairs = (Graph(model).producer[node.input[0]] for node in Graph(model).of("Concat"))
+    pair = next(node for node in pairs if node.op_type == "DequantizeLinear")
+    scale = next(item for item in model.graph.initializer if item.name == pair.input[1])
+    scale.CopyFrom(onnx.numpy_helper.from_array(np.asarray(0.5, np.float32), scale.name))
+    changed = layers.describe(model, "int8", BOARDS)["reformat_points"]["Concat"]
+    assert changed > found["reformat_points"]["Concat"]
+
+
+def test_the_roofline_is_arithmetic_or_memory_whichever_is_larger(graphs: Graphs) -> None:
+    """By hand, from the list of convolutions, on boards that lack one or the other."""
+    model = layers.Layers(graphs.floats("t"))
+    macs = sum(conv["macs"] for conv in model.convolutions())
+    slow = {"precisions": ["fp16"], "fp16_tflops": 1e-3, "bandwidth_gbs": 1e9}
+    assert layers.roofline(model, "fp16", slow) == pytest.approx(2 * macs / 1e9 * 1e3, rel=1e-2)
+    narrow = {"precisions": ["fp16"], "fp16_tflops": 1e9, "bandwidth_gbs": 1e-3}
+    values = sum(conv["read"] + conv["weights"] + conv["written"] for conv in model.convolutions())
+    values += sum(count for count, _ in model.moves())
+    assert layers.roofline(model, "fp16", narrow) == pytest.approx(2 * values / 1e6 * 1e3, rel=1e-2)
+    assert layers.roofline(model, "fp32", slow) is None
+
+
+def test_int8_is_estimated_faster_where_the_board_has_it(graphs: Graphs) -> None:
+    int8 = layers.describe(graphs.int8("t"), "int8", BOARDS)["estimated_ms"]
+    fp16 = layers.describe(graphs.floats("t"), "fp16", BOARDS)["estimated_ms"]
+    assert set(int8) == {"orin-nano", "orin-nx", "agx-orin", "xavier-nx", "agx-xavier"}
+    assert set(fp16) == set(BOARDS)
+    assert all(int8[board] < fp16[board] for board in int8)
+
+
+@pytest.mark.parametrize("activation", ["hardswish", "relu6"])
+def test_other_activations_are_counted_alike(activation: str, graphs: Graphs) -> None:
+    model = graphs.int8("t", activation)
+    found = layers.describe(model, "int8", BOARDS)
+    assert found["int8"] == found["convolutions"]
+    fused = [conv for conv in layers.Layers(model).convolutions() if conv["writes_int8"]]
+    assert len(fused) > found["convolutions"] / 2
+
+
+@pytest.mark.parametrize("variant", list(VARIANTS))
+def test_dla_takes_what_nvidia_documents(variant: str, graphs: Graphs) -> None:
+    model = graphs.floats(variant)
+    found = dla.assign(model, "fp16", {**BOARDS["agx-orin"], "name": "agx-orin"})
+    operators = [node for node in model.graph.node if node.op_type != "Constant"]
+    assert found["dla"] + len(found["gpu"]) == len(operators)
+    assert found["dla"] > 0.95 * len(operators)
+    assert "never" in found["tested"]
+
+
+def test_dla_refuses_what_cannot_run_there(graphs: Graphs) -> None:
+    model = onnx.ModelProto()
+    model.CopyFrom(graphs.floats("t"))
+    nodes = model.graph.node
+    resize = next(node for node in nodes if node.op_type == "Resize")
+    next(item for item in resize.attribute if item.name == "mode").s = b"linear"
+    pool = next(node for node in nodes if node.op_type == "MaxPool")
+    next(item for item in pool.attribute if item.name == "kernel_shape").ints[:] = [9, 9]
+    refused = dla.assign(model, "fp16", {**BOARDS["orin-nx"], "name": "orin-nx"})["gpu"]
+    assert refused[resize.name] == "only nearest-neighbour resizing is taken here"
+    assert refused[pool.name] == "pooling windows go up to 8 and strides up to 16"
+    for board, precision, reason in (
+        ("orin-nano", "fp16", "orin-nano has no DLA"),
+        ("thor", "fp16", "thor has no DLA"),
+        ("agx-orin", "int8", "explicit INT8 quantization, which is what this compiler makes, is not supported there"),
+        ("agx-orin", "fp32", "the DLA does not compute in FP32"),
+    ):
+        with pytest.raises(TargetError, match=reason):
+            dla.assign(model, precision, {**BOARDS[board], "name": board})
+
+
+BUILD = """
+logger = trt.Logger(trt.Logger.ERROR)
+found = []
+for path in sys.argv[1:]:
+    builder = trt.Builder(logger)
+    network = builder.create_network(0)
+    parser = trt.OnnxParser(network, logger)
+    assert parser.parse(open(path, "rb").read()), parser.get_error(0).desc()
+    config = builder.create_builder_config()
+    targets = [getattr(trt.ComputeCapability, name) for name in ("SM86", "SM89", "SM120")]
+    config.num_compute_capabilities = len(targets)
+    for index, target in enumerate(targets):
+        config.set_compute_capability(target, index)
+    engine = builder.build_serialized_network(network, config)
+    types = [network.get_layer(i).type.name for i in range(network.num_layers)]
+    inputs = [network.get_input(i).dtype.name for i in range(network.num_inputs)]
+    found.append([0 if engine is None else engine.nbytes, types.count("CONVOLUTION"), types.count("QUANTIZE"), inputs])
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", list(VARIANTS) if FULL else ["c", "e"])
+def test_tensorrt_builds_every_flavour_for_three_architectures(variant: str, graphs: Graphs, tmp_path: Path) -> None:
+    """SM86, SM89 and SM120 in one engine; T in full width is built in test_jetson.py."""
+    files, start = graphs.files(variant), time.monotonic()
+    chosen = FLAVOURS if FULL else ("fp16", "int8", "int8_typed")
+    found = ask_rtx(tmp_path, BUILD, *(str(files[name]) for name in chosen))
+    print(f"{variant}: {found} in {time.monotonic() - start:.0f} s")
+    for name, (size, convolutions, pairs, inputs) in zip(chosen, found, strict=True):
+        graph = Graph(onnx.load(files[name]))
+        assert size > 1e5
+        assert convolutions == len(graph.of("Conv"))
+        assert pairs == len(graph.of("QuantizeLinear"))
+        assert inputs == ["FLOAT"]
