@@ -14,7 +14,7 @@ import pytest
 
 from edge_yolov9.decode import DecodeOptions, Decoder
 from edge_yolov9.geometry import Letterbox
-from tests.conftest import DATA, DEMO
+from tests.conftest import DEMO, PICTURES
 
 pytestmark = [pytest.mark.bench, pytest.mark.slow]
 
@@ -24,7 +24,9 @@ def test_int8_compile_of_t_at_320_with_128_images(target: str, tmp_path: Path) -
     command = [sys.executable, "-m", "edge_yolov9", "compile", str(DEMO), "--target", target, "--precision", "int8"]
     start = time.perf_counter()
     subprocess.run(
-        [*command, "--calibration", str(DATA), "--imgsz", "320", "-o", str(tmp_path / "b")], check=True, timeout=300
+        [*command, "--calibration", str(PICTURES.parent / "train"), "--imgsz", "320", "-o", str(tmp_path / "b")],
+        check=True,
+        timeout=300,
     )
     seconds = time.perf_counter() - start
     print(f"\n{target}: INT8 compile of T at 320 with 128 images {seconds:.1f} s")
