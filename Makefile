@@ -1,5 +1,6 @@
 # make demo   set up, compile the shipped checkpoint for every target, detect, show AP and latency
-# make test   set up, lint, type-check, run all tests
+# make test   set up, lint, type-check, run all tests but timing ratios
+# make bench  timing ratios, for a machine without other load
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PYTHON311 ?= $(shell command -v python3.11)
 BIN := .venv/bin
@@ -16,7 +17,7 @@ demo: .venv/.ready
 test: .venv/.ready $(EXTRA_ENVS) lint
 	$(BIN)/python -m pytest tests/train
 	$(BIN)/python -m pytest tests/targets
-	$(BIN)/python -m pytest --ignore tests/train --ignore tests/targets
+	$(BIN)/python -m pytest --ignore tests/train --ignore tests/targets -m "not bench"
 
 test-fast: .venv/.ready
 	$(BIN)/python -m pytest -m "not slow and not bench"
