@@ -168,11 +168,11 @@ def test_when_nothing_helps_the_attempts_are_shown(searching: Callable[..., Any]
 
 
 REPAIRED = [("kernels", "onnx"), ("scaled", "jetson"), ("several", "tflite"), ("paths", "openvino")]
-"""The first two in every run; EDGE_YOLOV9_ALL_FRAGILE=1 runs all, some ten minutes."""
+"""The first in every run; EDGE_YOLOV9_ALL_FRAGILE=1 runs all, some ten minutes."""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "target"), REPAIRED if os.environ.get("EDGE_YOLOV9_ALL_FRAGILE") else REPAIRED[:2])
+@pytest.mark.parametrize(("kind", "target"), REPAIRED if os.environ.get("EDGE_YOLOV9_ALL_FRAGILE") else REPAIRED[:1])
 def test_fragile_checkpoints_are_repaired(kind: str, target: str, tmp_path: Path) -> None:
     save(fragile(kind), tmp_path / "fragile.safetensors")
     words = ["compile", tmp_path / "fragile.safetensors", "--target", target, "--precision", "int8"]
