@@ -9,10 +9,10 @@ from typing import Any
 
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.compiler.reference import Heads, HeadsDetector
-from edge_yolov9.data import Split, check_names, load_data
+from edge_yolov9.data import Split
 from edge_yolov9.decode import EVALUATION
 from edge_yolov9.detector import Detector
-from edge_yolov9.errors import DataError, InputError
+from edge_yolov9.errors import InputError
 from edge_yolov9.report.accuracy import Accuracy, score
 from edge_yolov9.report.delta import losers
 
@@ -65,37 +65,6 @@ class Gate:
             "max_drop": self.max_drop,
             "losing_classes": losers(measured),
         }
-
-
-def open_gate(heads: Heads, names: tuple[str, ...], input_size: tuple[int, int], data: Path, max_drop: float) -> Gate:
-    """A gate on the val split of ``data``.
-
-    Args:
-        heads: the float model.
-        names: its classes.
-        input_size: (height, width), pixels.
-        data: DATA file.
-        max_drop: budget in AP points (0 to 100).
-
-    Raises:
-        DataError: see :func:`check_data`.
-        InputError: see :func:`check_budget`.
-    """
-    check_budget(max_drop)
-    return Gate(heads, names, input_size, data, check_data(data, names), max_drop)
-
-
-def check_data(data: Path, names: tuple[str, ...]) -> Split:
-    """The val split of a DATA file that a model with the classes ``names`` can be measured on.
-
-    Raises:
-        DataError: the classes differ, the split cannot be read, or nothing in it is labelled.
-    """
-    split = load_data(data).split("val")
-    check_names(names, split.names)
-    if not any(len(record.class_id) and not record.iscrowd.all() for record in split.images):
-        raise DataError(f"no object is labelled in the val split of {data}, so there is no AP to measure on it")
-    return split
 
 
 def check_budget(max_drop: float) -> None:

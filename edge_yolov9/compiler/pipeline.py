@@ -21,18 +21,19 @@ from edge_yolov9 import bundle as bundles
 from edge_yolov9 import registry
 from edge_yolov9.bundle import Bundle, Manifest
 from edge_yolov9.checkpoint import Checkpoint, load
-from edge_yolov9.compiler import calibration, gate, verify
+from edge_yolov9.compiler import calibration, verify
 from edge_yolov9.compiler.export import export_onnx
 from edge_yolov9.compiler.fold import fold
-from edge_yolov9.compiler.gate import Gate
+from edge_yolov9.compiler.gate import Gate, check_budget
 from edge_yolov9.compiler.job import CalibrationSet, EmitJob, Emitted
 from edge_yolov9.compiler.prune import prune
 from edge_yolov9.compiler.quantization import Plan, make
 from edge_yolov9.compiler.reference import checked_input_size
 from edge_yolov9.compiler.search import Search
-from edge_yolov9.data import image_paths
+from edge_yolov9.data import Split, check_names, image_paths
 from edge_yolov9.errors import CalibrationError, DataError, TargetError
 from edge_yolov9.model import RawHeads
+from edge_yolov9.report.accuracy import labelled_split
 
 PARITY_IMAGES = 8
 
@@ -83,12 +84,12 @@ def compile_checkpoint(path: Path, options: CompileOptions, destination: Path, r
     with stage("load checkpoint"):
         checkpoint = load(path)
     size = checked_input_size(options.input_size or checkpoint.input_size)
-    gate.check_budget(options.max_drop)
-    data = _scored(options, precision, checkpoint.names)
-    images = _calibration(options, precision, size, checkpoint.names, data)
+    check_budget(options.max_drop)
+    scored = _scored(options, precision, checkpoint.names)
+    images = _calibration(options, precision, size, checkpoint.names, scored and scored[0])
     with tempfile.TemporaryDirectory() as scratch, bundles.writing(destination) as folder:
         job = _prepare(checkpoint, size, precision, images, board, Path(scratch), stage, options.target)
-        budget = data and gate.open_gate(job.heads, checkpoint.names, size, data, options.max_drop)
+        budget = scored and Gate(job.heads, checkpoint.names, size, *scored, options.max_drop)
         draft = _Draft(path, checkpoint, options, board_name, job)
         made = draft.search(budget, report) if budget else draft.unmeasured()
         report(f"{'total':<24}{sum(timings.values()):7.1f} s")
@@ -119,22 +120,26 @@ def _resolve(options: CompileOptions) -> tuple[str, dict[str, Any], str]:
     return name, board, precision
 
 
-def _scored(options: CompileOptions, precision: str, names: tuple[str, ...]) -> Path | None:
-    """The DATA file that AP is measured on: the one that calibrates when none is given and its val split is labelled.
+def _scored(options: CompileOptions, precision: str, names: tuple[str, ...]) -> tuple[Path, Split] | None:
+    """What AP is measured on, a DATA file and its val split: the file that calibrates when none is given and it can be.
 
     Raises:
         DataError: the classes differ, or the file that was asked for cannot be measured on.
     """
     if options.data is not None:
-        gate.check_data(options.data, names)
-        return options.data
+        return options.data, _val_split(options.data, names)
     if precision != "int8" or options.calibration is None or not Path(options.calibration).is_file():
         return None
     try:
-        gate.check_data(Path(options.calibration), names)
+        return Path(options.calibration), _val_split(Path(options.calibration), names)
     except DataError:
         return None
-    return Path(options.calibration)
+
+
+def _val_split(data: Path, names: tuple[str, ...]) -> Split:
+    split = labelled_split(data, "val")
+    check_names(names, split.names)
+    return split
 
 
 def _calibration(

@@ -168,8 +168,8 @@ class Search:
             attempt = Attempt(name, plan, draft, None, None, str(error).removesuffix(verify.CONSEQUENCE))
         else:
             with self._stage("measure AP"):
-                after, _ = self._gate.artifact(draft, self._runtime), self._gate.before
-            attempt = Attempt(name, plan, draft, after, self._gate.drop(after))
+                after = self._gate.artifact(draft, self._runtime)
+                attempt = Attempt(name, plan, draft, after, self._gate.drop(after))
         self.attempts.append(attempt)
         self._report(_line(attempt, len(self.attempts)))
         return attempt

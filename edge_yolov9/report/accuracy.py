@@ -6,12 +6,13 @@ import contextlib
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_yolov9.data import Split, check_names
+from edge_yolov9.data import Split, check_names, load_data
 from edge_yolov9.detections import Detections
 from edge_yolov9.errors import DataError
 from edge_yolov9.sources import read_image
@@ -65,6 +66,18 @@ class Accuracy:
         lines += ["", f"{'class':<{width}}  {'AP':>6}  {'AP50':>6}  objects"]
         lines += [f"{c.name:<{width}}  {_text(c.ap)}  {_text(c.ap50)}  {c.objects:>7}" for c in self.classes]
         return "\n".join(lines)
+
+
+def labelled_split(data: Path, name: str) -> Split:
+    """A split of a DATA file that AP can be measured on.
+
+    Raises:
+        DataError: it cannot be read, is empty, or nothing in it is labelled.
+    """
+    split = load_data(data).split(name)
+    if not any(len(record.class_id) and not record.iscrowd.all() for record in split.images):
+        raise DataError(f"no object is labelled in the {name} split of {data}, so there is no AP to measure on it")
+    return split
 
 
 def score(detect: Detect, split: Split, names: tuple[str, ...], progress: Progress | None = None) -> Accuracy:

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from edge_yolov9.bundle import Bundle, sha256
-from edge_yolov9.data import Split, check_names, image_paths, load_data
+from edge_yolov9.data import Split, check_names, image_paths
 from edge_yolov9.decode import EVALUATION, DecodeOptions, Decoder
 from edge_yolov9.detections import Detections
-from edge_yolov9.errors import DataError
 from edge_yolov9.geometry import letterbox
 from edge_yolov9.registry import open_session
+from edge_yolov9.report.accuracy import labelled_split
 from edge_yolov9.sources import read_image
 
 Progress = Callable[[int, int], None]
@@ -54,14 +54,8 @@ class ImageSet:
 
 
 def labelled(data: Path, split: str) -> ImageSet:
-    """A split of a DATA file that AP can be measured on.
-
-    Raises:
-        DataError: it cannot be read, is empty, or nothing in it is labelled.
-    """
-    truth = load_data(data).split(split)
-    if not any(len(record.class_id) and not record.iscrowd.all() for record in truth.images):
-        raise DataError(f"no object is labelled in the {split} split of {data}, so there is no AP to measure on it")
+    """A split of a DATA file that AP can be measured on; errors as for :func:`labelled_split`."""
+    truth = labelled_split(data, split)
     return ImageSet(data.name, split, tuple(record.path for record in truth.images), truth)
 
 
