@@ -152,6 +152,19 @@ def boards(name: str) -> dict[str, dict[str, Any]]:
     return found
 
 
+def board(target_name: str, name: str | None = None) -> tuple[str, dict[str, Any]]:
+    """Name and profile of a target's board, the first when None.
+
+    Raises:
+        TargetError: the target has no board of this name; see :func:`profiles` too.
+    """
+    known = boards(target_name)
+    chosen = name or next(iter(known))
+    if chosen not in known:
+        raise TargetError(f"unknown board {chosen!r} for {target_name}; expected one of {', '.join(known)}")
+    return chosen, known[chosen]
+
+
 def profiles(name: str) -> dict[str, Any]:
     """A target's ``target.toml``: ``boards``, and ``releases`` of the system software where a target has such.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_yolov9.cli.output import check_writable, write_json
+from edge_yolov9.cli.output import check_writable, printable, write_json
 
 if TYPE_CHECKING:
     from edge_yolov9.model import YOLOv9
@@ -174,6 +174,6 @@ def _shape(shape: Any) -> str:
 
 
 def _line(key: str, text: str, depth: int = 0) -> None:
-    """One line; what is not printable came from a file and stays out of the terminal."""
+    """One line."""
     line = f"{'  ' * depth}{key:<{max(1, 12 - 2 * depth)}} {text}".rstrip()
-    click.echo("".join(char if char.isprintable() else "?" for char in line))
+    click.echo(printable(line))

@@ -80,6 +80,11 @@ class JsonLines:
         self._file.close()
 
 
+def printable(line: str) -> str:
+    """What is not printable came from a file and stays out of the terminal."""
+    return "".join(char if char.isprintable() else "?" for char in line)
+
+
 def check_writable(path: str | Path | None) -> None:
     """Refuse a JSON destination that cannot be written, before the long work starts; None and ``-`` always can.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_yolov9.cli.compile import parse_size
-from edge_yolov9.cli.output import check_writable, write_json
+from edge_yolov9.cli.output import check_writable, printable, write_json
 from edge_yolov9.errors import InputError
 from edge_yolov9.registry import TARGETS
 
@@ -183,12 +183,7 @@ def _page(make: Callable[[], Any]) -> Any:
 def _say(page: Page, json_file: str | None) -> None:
     from edge_yolov9.report.page import as_text
 
-    click.echo("\n".join(_printable(line) for line in as_text(page).splitlines()), err=json_file == "-")
-
-
-def _printable(line: str) -> str:
-    """What is not printable came from a file and stays out of the terminal."""
-    return "".join(char if char.isprintable() else "?" for char in line)
+    click.echo("\n".join(printable(line) for line in as_text(page).splitlines()), err=json_file == "-")
 
 
 @contextmanager
@@ -198,9 +193,9 @@ def _progress() -> Iterator[Callable[[str], None]]:
 
     def tell(text: str) -> None:
         if live:
-            click.echo(f"\r\033[K{_printable(text)}", err=True, nl=False)
+            click.echo(f"\r\033[K{printable(text)}", err=True, nl=False)
         elif " images of " not in text:
-            click.echo(_printable(text), err=True)
+            click.echo(printable(text), err=True)
 
     yield tell
     if live:

@@ -80,18 +80,15 @@ def _board(options: CompileOptions) -> tuple[str, list[str]]:
             f"--precision auto measures on this machine, which has no {' or '.join(target.runtimes)}; choose a "
             f'precision, or run it on the {target.name} device with "edge-yolov9[{target.extra}]" installed'
         )
-    boards = registry.boards(options.target)
-    here = [name for name, board in boards.items() if board.get("machine") == MACHINE]
-    name = options.device or next(iter(here), next(iter(boards)))
-    if name not in boards:
-        raise TargetError(f"unknown board {name!r} for {options.target}; expected one of {', '.join(boards)}")
-    device = boards[name].get("device", "CPU")
+    here = [name for name, board in registry.boards(options.target).items() if board.get("machine") == MACHINE]
+    name, board = registry.board(options.target, options.device or next(iter(here), None))
+    device = board.get("device", "CPU")
     if name not in here or (device != "CPU" and not registry.module(target.name, "session").present(device)):
         raise TargetError(
-            f"--precision auto measures on this machine, which is no {name} ({boards[name]['title']}); choose a "
+            f"--precision auto measures on this machine, which is no {name} ({board['title']}); choose a "
             "precision, or run it there" + (f"; --device {here[0]} is this machine" if here else "")
         )
-    return name, list(boards[name]["precisions"])
+    return name, list(board["precisions"])
 
 
 def _measure(made: Mapping[str, Bundle], table: dict[str, dict[str, Any]]) -> None:

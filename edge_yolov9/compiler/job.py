@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,6 +73,30 @@ class EmitJob:
     """``with job.stage("quantize"):`` prints the stage and its time."""
     plan: Plan | None = None
     """Given exactly when the precision is int8: made once, for every target the same way."""
+
+    @property
+    def pictures_are(self) -> str:
+        """What :meth:`pictures` gives, for the manifest."""
+        return "synthetic images" if self.calibration is None else "calibration images"
+
+    def pictures(self, calibrated: int, synthetic: int) -> Iterator[NDArray[np.uint8]]:
+        """Letterboxed frames (height, width, 3) uint8 BGR on which an artifact is compared with the float model.
+
+        Args:
+            calibrated: at most so many calibration images, spread over the set.
+            synthetic: without any, so many of smooth coloured noise of a fixed seed.
+        """
+        if self.calibration is not None:
+            step = max(1, len(self.calibration) // calibrated)
+            yield from replace(self.calibration, paths=self.calibration.paths[::step][:calibrated])
+            return
+        import cv2
+
+        random = np.random.default_rng(0)
+        height, width = self.input_size
+        for _ in range(synthetic):
+            coarse = random.integers(0, 256, (height // 16, width // 16, 3), np.uint8)
+            yield np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
 
     @property
     def int8(self) -> Plan:

@@ -6,15 +6,13 @@ import importlib.metadata
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from onnx import load as load_onnx
 
 from edge_yolov9 import bundle as bundles
@@ -35,7 +33,8 @@ from edge_yolov9.errors import CalibrationError, DataError, TargetError
 from edge_yolov9.model import RawHeads
 from edge_yolov9.report.accuracy import labelled_split
 
-PARITY_IMAGES = 8
+PARITY_IMAGES = 8, 4
+"""Of the calibration set, and synthetic where there is none."""
 
 
 @dataclass(frozen=True)
@@ -103,18 +102,14 @@ def compile_checkpoint(path: Path, options: CompileOptions, destination: Path, r
 def _resolve(options: CompileOptions) -> tuple[str, dict[str, Any], str]:
     """Board name, its profile, and a precision that it allows."""
     registry.check_preset(options.preset, options.target)
-    boards = registry.boards(options.target)
-    name = options.device or next(iter(boards))
-    if name not in boards:
-        raise TargetError(f"unknown board {name!r} for {options.target}; expected one of {', '.join(boards)}")
-    precision = options.precision or boards[name]["precision"]
-    if precision not in boards[name]["precisions"]:
-        allowed = ", ".join(boards[name]["precisions"])
-        why = boards[name].get("refused", {}).get(precision, f"expected one of {allowed}")
+    name, profile = registry.board(options.target, options.device)
+    precision = options.precision or profile["precision"]
+    if precision not in profile["precisions"]:
+        why = profile.get("refused", {}).get(precision, f"expected one of {', '.join(profile['precisions'])}")
         raise TargetError(f"{name} does not take {precision}; {why}")
     if (options.dla or options.camera) and options.target != "jetson":
         raise TargetError(f"--dla and --camera belong to --target jetson, not to {options.target}; leave them out")
-    board = {**boards[name], "name": name, "dla": options.dla, "camera": options.camera}
+    board = {**profile, "name": name, "dla": options.dla, "camera": options.camera}
     if options.dla:
         registry.module(options.target, "dla").check(precision, board)
     return name, board, precision
@@ -236,11 +231,11 @@ class _Draft:
         with self.job.stage("compare with float"):
             session = registry.open_session(draft, self.runtime)
             try:
-                parity = verify.compare(self.job.heads, session, draft, _parity_images(self.job))
+                parity = verify.compare(self.job.heads, session, draft, self.job.pictures(*PARITY_IMAGES))
             finally:
                 session.close()
         parity["runtime"] = self.runtime or self.options.target
-        parity["on"] = "synthetic images" if self.job.calibration is None else "calibration images"
+        parity["on"] = self.job.pictures_are
         return Bundle(draft.path, replace(draft.manifest, parity=parity))
 
     def unmeasured(self) -> Bundle:
@@ -261,21 +256,6 @@ class _Draft:
         manifest = best.draft.manifest
         found = {**manifest.extra, "search": search.record()}
         return Bundle(best.draft.path, replace(manifest, accuracy=budget.record(best.after), extra=found))
-
-
-def _parity_images(job: EmitJob) -> Iterable[NDArray[np.uint8]]:
-    """Letterboxed frames: calibration images spread over the set, else smooth coloured noise of a fixed seed."""
-    if job.calibration is not None:
-        step = max(1, len(job.calibration) // PARITY_IMAGES)
-        yield from replace(job.calibration, paths=job.calibration.paths[::step][:PARITY_IMAGES])
-        return
-    import cv2
-
-    random = np.random.default_rng(0)
-    height, width = job.input_size
-    for _ in range(PARITY_IMAGES // 2):
-        coarse = random.integers(0, 256, (height // 16, width // 16, 3), np.uint8)
-        yield np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def _stages(report: Callable[[str], None], timings: dict[str, float]) -> Stage:

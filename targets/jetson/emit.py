@@ -9,14 +9,11 @@ Beside them: the raw maps that an engine is checked against, the list of layers,
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
-from numpy.typing import NDArray
 
 from edge_yolov9 import registry
 from edge_yolov9.bundle import InputRule, TensorSpec
@@ -88,28 +85,12 @@ def _board(job: EmitJob, floats: onnx.ModelProto, model: onnx.ModelProto) -> dic
 
 def _expect(job: EmitJob, floats: onnx.ModelProto, model: onnx.ModelProto) -> dict[str, Any]:
     """Write the raw maps of a few pictures: of the float model and of the bundle's own graph."""
-    frames = list(_pictures(job))
+    frames = list(job.pictures(PICTURES, PICTURES))
     images = [f[:, :, ::-1].transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255) for f in frames]
     wanted = raw_maps(floats, images)
     own = wanted if model is floats else raw_maps(model, images)
     check.write(job.folder, [item.name for item in model.graph.output], frames, wanted, own)
-    kind = "synthetic images" if job.calibration is None else "calibration images"
-    return {"file": check.FILE, "pictures": len(frames), "of": kind}
-
-
-def _pictures(job: EmitJob) -> Iterator[NDArray[np.uint8]]:
-    """Letterboxed calibration images, else smooth coloured noise of a fixed seed."""
-    if job.calibration is not None and len(job.calibration) >= PICTURES:
-        paths = job.calibration.paths
-        yield from replace(job.calibration, paths=(paths[0], paths[len(paths) // 2]))
-        return
-    import cv2
-
-    random = np.random.default_rng(0)
-    height, width = job.input_size
-    for _ in range(PICTURES):
-        coarse = random.integers(0, 256, (height // 16, width // 16, 3), np.uint8)
-        yield np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+    return {"file": check.FILE, "pictures": len(frames), "of": job.pictures_are}
 
 
 def _spec(item: onnx.ValueInfoProto) -> TensorSpec:
