@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_yolov9.bundle import TensorSpec
+from edge_yolov9.bundle import TensorSpec, Thresholds
 from edge_yolov9.errors import InferenceError
 from edge_yolov9.variants import REG_MAX, STRIDES
 
@@ -37,6 +37,11 @@ class DecodeOptions:
 
 EVALUATION = DecodeOptions(confidence=0.001, iou=0.7, max_detections=300, multi_label=True)
 """What COCO figures are measured with."""
+
+
+def deployed(own: Thresholds) -> DecodeOptions:
+    """A bundle's own thresholds."""
+    return DecodeOptions(own.confidence, own.iou, own.max_detections)
 
 
 class Decoder:

@@ -19,7 +19,7 @@ from edge_yolov9.decode import DecodeOptions
 from edge_yolov9.detections import Detections
 from edge_yolov9.errors import InferenceError, InputError
 from edge_yolov9.lane import Lane
-from edge_yolov9.registry import cores, open_session, open_sessions
+from edge_yolov9.registry import concurrency, open_session, open_sessions
 
 if TYPE_CHECKING:
     from edge_yolov9.live import Status
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 MOST_LANES = 8
 """Frames in work at the same time, at most: each lane has memory of its own."""
-GPU_LANES = 2
-"""One frame is prepared while the other is computed."""
 
 
 class Detector:
@@ -171,8 +169,7 @@ class Detector:
     def _lanes(self) -> list[Lane]:
         """Lanes for frames side by side; loaded when they are first wanted."""
         if not self._parallel:
-            gpu = self.bundle.manifest.target == "jetson" and self._runtime is None
-            count = GPU_LANES if gpu else min(self._threads or cores(), MOST_LANES)
+            count = min(concurrency(self._runtime or self.bundle.manifest.target, self._threads), MOST_LANES)
             if count == 1:
                 return [self._lane]
             sessions = open_sessions(self.bundle, self._runtime, self._threads, count)

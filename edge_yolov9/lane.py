@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
@@ -54,7 +55,8 @@ class Lane:
         self._names = manifest.names
         self._size = (manifest.input.height, manifest.input.width)
         self._decode = Decoder(self._size, manifest.outputs, manifest.strides, manifest.reg_max)
-        self._canvas = np.full((*self._size, 3), PAD_VALUE, np.uint8)
+        self.canvas = np.full((*self._size, 3), PAD_VALUE, np.uint8)
+        """The session's input, (height, width, 3) uint8 BGR, after :meth:`place`."""
 
     def detect(self, frame: Any, options: DecodeOptions) -> Detections:
         """Find objects in one frame (H, W, 3) uint8 BGR or (H, W) grey; the caller has the turn.
@@ -63,14 +65,27 @@ class Lane:
             InputError: the frame is of another type or shape.
             InferenceError: the runtime failed, the model gave NaN, or the lane is closed.
         """
+        return self.finish(*self.run(frame), options)
+
+    def run(self, frame: Any) -> tuple[list[NDArray[Any]], Letterbox]:
+        """The raw maps of a frame, and where it lies in the input; errors as for :meth:`detect`."""
         if self._session is None:
             raise InferenceError("this Detector is closed; open the bundle again")
         frame = checked_frame(frame)
-        placed = Letterbox.fit((frame.shape[0], frame.shape[1]), self._size)
         if frame.shape[:2] == getattr(self._session, "frame_size", None):
             raw = self._session.infer_frame(frame)  # type: ignore[attr-defined]  # letterboxed on the GPU
-        else:
-            raw = self._session.infer(placed.apply(frame, self._canvas))
+            return raw, Letterbox.fit(frame.shape[:2], self._size)
+        placed = self.place(frame)
+        return self._session.infer(self.canvas), placed
+
+    def place(self, frame: NDArray[np.uint8]) -> Letterbox:
+        """Letterbox (H, W, 3) BGR into ``canvas``."""
+        placed = Letterbox.fit((frame.shape[0], frame.shape[1]), self._size)
+        placed.apply(frame, self.canvas)
+        return placed
+
+    def finish(self, raw: Sequence[NDArray[Any]], placed: Letterbox, options: DecodeOptions) -> Detections:
+        """Raw maps to detections in pixels of the frame."""
         boxes, scores, classes = self._decode(raw, options)
         return Detections(placed.to_frame(boxes), scores, classes, self._names)
 

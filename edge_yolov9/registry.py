@@ -202,6 +202,14 @@ def cores() -> int:
         return len(mine)
 
 
+def concurrency(runtime: str, threads: int | None = None) -> int:
+    """How many sessions keep a runtime (a target's name) busy: one per CPU thread, every core when None.
+
+    On a GPU a pair: one frame is prepared while the other is computed.
+    """
+    return 2 if runtime == "jetson" else threads or cores()
+
+
 def _by_pip(wanted: Target) -> str:
     return f'run: pip install "edge-yolov9[{wanted.extra}]"'
 

@@ -96,7 +96,7 @@ def detectors(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Detecto
     made: list[Detector] = []
 
     def make(seconds: Callable[[], float] = lambda: 0.0, lanes: int = 3, **options: Any) -> Detector:
-        monkeypatch.setattr("edge_yolov9.detector.cores", lambda: lanes)
+        monkeypatch.setattr("edge_yolov9.registry.cores", lambda: lanes)
         monkeypatch.setattr("edge_yolov9.detector.open_session", lambda *_: Session(seconds))
         sessions = "edge_yolov9.detector.open_sessions"
         monkeypatch.setattr(sessions, lambda bundle, runtime, threads, count: [Session(seconds) for _ in range(count)])

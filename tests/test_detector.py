@@ -84,7 +84,7 @@ def test_threads_streams_and_batches_give_the_same_as_one(
     compiled: Compiled, target: str, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All at the same time, on more lanes than there are cores, and another detector beside them."""
-    monkeypatch.setattr("edge_yolov9.detector.cores", lambda: 3)
+    monkeypatch.setattr("edge_yolov9.registry.cores", lambda: 3)
     files = sorted(PICTURES.iterdir())[:12]
     frames = [read_image(file) for file in files]
     with Detector(compiled(target, precision)) as detect, Detector(compiled(target, precision)) as other:

@@ -13,9 +13,9 @@ import numpy as np
 
 from edge_yolov9.bundle import Bundle, sha256
 from edge_yolov9.data import Split, check_names, image_paths
-from edge_yolov9.decode import EVALUATION, DecodeOptions, Decoder
+from edge_yolov9.decode import EVALUATION, deployed
 from edge_yolov9.detections import Detections
-from edge_yolov9.geometry import letterbox
+from edge_yolov9.lane import Lane
 from edge_yolov9.registry import open_session
 from edge_yolov9.report.accuracy import labelled_split
 from edge_yolov9.sources import read_image
@@ -109,26 +109,20 @@ def detect(bundle: Bundle, images: ImageSet, progress: Progress | None = None) -
     Raises:
         EdgeYoloError: an image does not decode, or the runtime is absent or fails.
     """
-    manifest = bundle.manifest
-    size = (manifest.input.height, manifest.input.width)
-    decoder = Decoder(size, manifest.outputs, manifest.strides, manifest.reg_max)
-    own = manifest.thresholds
-    thresholds = (EVALUATION, DecodeOptions(own.confidence, own.iou, own.max_detections))
+    thresholds = (EVALUATION, deployed(bundle.manifest.thresholds))
     found: tuple[dict[str, Detections], dict[str, Detections]] = ({}, {})
     digests = {}
-    session = open_session(bundle)
+    lane = Lane(open_session(bundle), bundle.manifest)
     try:
         for done, (key, path) in enumerate(zip(images.keys, images.paths, strict=True), 1):
-            placed, place = letterbox(read_image(path), size)
-            raw = session.infer(placed)
+            raw, placed = lane.run(read_image(path))
             for kept, options in zip(found, thresholds, strict=True):
-                boxes, scores, classes = decoder(raw, options)
-                kept[key] = Detections(place.to_frame(boxes), scores, classes, manifest.names)
+                kept[key] = lane.finish(raw, placed, options)
             digests[key] = sha256(path)
             if progress is not None:
                 progress(done, len(images.paths))
     finally:
-        session.close()
+        lane.close()
     return Found(*found, digests)
 
 

@@ -1,21 +1,22 @@
 """Latency of bundles on this machine: one process per bundle, in turn, medians.
 
-Several models in one process evict each other's caches and shift every figure. ``python -m edge_yolov9.report.latency
-BUNDLE [RUNTIME]`` is such a process: it prints the median milliseconds of the bundle's own inference.
+Several models in one process evict each other's caches and shift every figure; see ``child.py``.
 """
 
 from __future__ import annotations
 
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from edge_yolov9.errors import InferenceError
+from edge_yolov9.bundle import read
+from edge_yolov9.errors import EdgeYoloError, InferenceError
+from edge_yolov9.registry import open_session
+from edge_yolov9.report import child
 
 ROUNDS = 5
 WARM_UP = 10
@@ -46,20 +47,21 @@ def in_turn(bundles: Sequence[Path], runtime: str | None = None, rounds: int = R
 
 
 def _alone(bundle: Path, runtime: str | None) -> float:
-    command = [sys.executable, "-m", "edge_yolov9.report.latency", str(bundle), *([runtime] if runtime else [])]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise InferenceError(f"the latency of {bundle} cannot be measured: {reason}")
-    return float(done.stdout.split()[-1])
+    settings = {"bundle": str(bundle), "runtime": runtime}
+    try:
+        return float(child.run("latency", settings, lambda text: None)["ms"])
+    except EdgeYoloError as error:
+        raise InferenceError(f"the latency of {bundle} cannot be measured: {error}") from error
 
 
-def measure(bundle: Path, runtime: str | None = None) -> float:
-    """Median milliseconds of one bundle's inference, in this process."""
-    from edge_yolov9 import bundle as bundles
-    from edge_yolov9.registry import open_session
+def measure(settings: dict[str, Any], progress: child.Progress) -> dict[str, float]:
+    """``ms``: the median of one bundle's inference, in this process.
 
-    opened = bundles.read(bundle)
+    Args:
+        settings: ``bundle`` (path) and ``runtime``.
+        progress: is not told anything.
+    """
+    opened, runtime = read(settings["bundle"]), settings["runtime"]
     size = (opened.manifest.input.height, opened.manifest.input.width, 3)
     image = np.random.default_rng(0).integers(0, 256, size, np.uint8)
     session = open_session(opened, runtime)
@@ -71,8 +73,8 @@ def measure(bundle: Path, runtime: str | None = None) -> float:
             times.append(1000 * (time.perf_counter() - start))
     finally:
         session.close()
-    return statistics.median(times[WARM_UP:])
+    return {"ms": statistics.median(times[WARM_UP:])}
 
 
 if __name__ == "__main__":
-    print(measure(Path(sys.argv[1]), *sys.argv[2:3]))
+    child.answer(measure)

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_yolov9.bundle import Bundle
-from edge_yolov9.decode import DecodeOptions, Decoder
+from edge_yolov9.decode import deployed
 from edge_yolov9.detections import Detections
 from edge_yolov9.errors import SourceError
-from edge_yolov9.geometry import PAD_VALUE, Letterbox
+from edge_yolov9.geometry import Letterbox
+from edge_yolov9.lane import Lane
 from edge_yolov9.registry import Session
 
 Image = NDArray[np.uint8]
@@ -23,33 +24,21 @@ Encoded = Sequence[NDArray[np.uint8]]
 
 
 class Pipeline:
-    """What :class:`edge_yolov9.Detector` does with a frame, in steps that can be timed."""
+    """A :class:`edge_yolov9.Detector`'s way from frame to detections, in steps that can be timed."""
 
     def __init__(self, bundle: Bundle, session: Session) -> None:
-        manifest = bundle.manifest
         self.session = session
-        self.names = manifest.names
-        self.size = (manifest.input.height, manifest.input.width)
-        self.canvas = np.full((*self.size, 3), PAD_VALUE, np.uint8)
-        self._decoder = Decoder(self.size, manifest.outputs, manifest.strides, manifest.reg_max)
-        limits = manifest.thresholds
-        self._options = DecodeOptions(limits.confidence, limits.iou, limits.max_detections)
-
-    def place(self, frame: Image) -> Letterbox:
-        """Letterbox (H, W, 3) BGR into ``canvas``."""
-        placed = Letterbox.fit((frame.shape[0], frame.shape[1]), self.size)
-        placed.apply(frame, self.canvas)
-        return placed
+        self._lane = Lane(session, bundle.manifest)
+        self._options = deployed(bundle.manifest.thresholds)
+        self.canvas, self.place = self._lane.canvas, self._lane.place
 
     def finish(self, raw: Sequence[NDArray[Any]], placed: Letterbox) -> Detections:
         """Raw maps to detections in pixels of the frame."""
-        boxes, scores, classes = self._decoder(raw, self._options)
-        return Detections(placed.to_frame(boxes), scores, classes, self.names)
+        return self._lane.finish(raw, placed, self._options)
 
     def __call__(self, frame: Image) -> Detections:
         """Frame to detections."""
-        placed = self.place(frame)
-        return self.finish(self.session.infer(self.canvas), placed)
+        return self._lane.detect(frame, self._options)
 
 
 def pictures(files: Sequence[Path]) -> list[NDArray[np.uint8]]:

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_yolov9.bundle import Bundle
-from edge_yolov9.registry import Session, cores
+from edge_yolov9.registry import Session
 from edge_yolov9.report.pipeline import Encoded, Image, Pipeline, decoded, describe
 from edge_yolov9.report.probe import missing
 from edge_yolov9.report.spread import ROUNDS, few, rounded, summary
@@ -23,8 +22,6 @@ WARM_UP = 10
 LEAST_FRAMES = 20
 LIMIT_S = 60.0
 BUCKETS = 60
-GPU_SESSIONS = 2
-"""Execution contexts that share one GPU: one computes while the other moves its frame."""
 
 
 def warm_up(pipeline: Pipeline, encoded: Encoded) -> list[float]:
@@ -148,11 +145,6 @@ def sustained(pipeline: Pipeline, encoded: Encoded, seconds: float) -> dict[str,
 def _rounds(ends: list[float], begin: float) -> list[NDArray[np.float64]]:
     marks = np.array([[begin, *ends]])
     return [part for part in np.array_split(marks, ROUNDS, axis=1) if part.shape[1] > 1]
-
-
-def concurrency(bundle: Bundle) -> int:
-    """How many sessions keep this runtime busy: one per core, or a pair on a GPU."""
-    return GPU_SESSIONS if bundle.manifest.target == "jetson" else cores()
 
 
 def throughput(sessions: Sequence[Session], image: Image, seconds: float) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_yolov9 import bundle as bundles
-from edge_yolov9.registry import open_session, open_sessions
+from edge_yolov9.registry import concurrency, open_session, open_sessions
 from edge_yolov9.report import child, stages
 from edge_yolov9.report.pipeline import Pipeline, pictures
 
@@ -37,7 +37,7 @@ def measure(settings: dict[str, Any], progress: child.Progress) -> dict[str, Any
     progress(f"throughput, {2 * share:.2g} s")
     found["one"] = stages.throughput([pipeline.session], pipeline.canvas, share)
     pipeline.session.close()
-    sessions = open_sessions(bundle, runtime, threads, stages.concurrency(bundle))
+    sessions = open_sessions(bundle, runtime, threads, concurrency(runtime or bundle.manifest.target))
     for session in sessions:
         session.infer(pipeline.canvas)
     found["all"] = stages.throughput(sessions, pipeline.canvas, share)

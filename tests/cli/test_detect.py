@@ -83,12 +83,17 @@ def test_a_folder_goes_on_past_a_broken_image(bundle, pictures, tmp_path):
     assert len(list((tmp_path / "out").iterdir())) == 3
 
 
-def test_a_video(bundle, pictures, tmp_path):
-    film = tmp_path / "film.avi"
+def filmed(pictures, film):
+    """The pictures of a folder as a video of five a second."""
     writer = cv2.VideoWriter(str(film), cv2.VideoWriter.fourcc(*"MJPG"), 5, (640, 480))
     for file in sorted(pictures.iterdir()):
         writer.write(cv2.imread(str(file)))
     writer.release()
+    return film
+
+
+def test_a_video(bundle, pictures, tmp_path):
+    film = filmed(pictures, tmp_path / "film.avi")
     result = detect(bundle, film, "--save", tmp_path / "out", "--json", "-")
     assert result.exit_code == 0, result.output
     data = json.loads(result.stdout)
@@ -160,11 +165,7 @@ def test_bad_input_is_one_line(bundle, pictures, tmp_path, monkeypatch):
 
 
 def test_a_failure_leaves_no_half_video(bundle, pictures, tmp_path, monkeypatch):
-    film = tmp_path / "film.avi"
-    writer = cv2.VideoWriter(str(film), cv2.VideoWriter.fourcc(*"MJPG"), 5, (640, 480))
-    for file in sorted(pictures.iterdir()):
-        writer.write(cv2.imread(str(file)))
-    writer.release()
+    film = filmed(pictures, tmp_path / "film.avi")
     import edge_yolov9.draw
 
     drawn = []
@@ -262,11 +263,7 @@ def test_an_address_is_a_port_with_or_without_a_host(bundle, pictures):
 
 @pytest.mark.skipif(shutil.which("Xvfb") is None, reason="needs Xvfb, a display without a screen (apt install xvfb)")
 def test_a_video_is_shown_in_a_window(bundle, pictures, tmp_path):
-    film = tmp_path / "film.avi"
-    writer = cv2.VideoWriter(str(film), cv2.VideoWriter.fourcc(*"MJPG"), 5, (640, 480))
-    for file in sorted(pictures.iterdir()):
-        writer.write(cv2.imread(str(file)))
-    writer.release()
+    film = filmed(pictures, tmp_path / "film.avi")
     read, write = os.pipe()
     with subprocess.Popen(["Xvfb", "-displayfd", str(write)], pass_fds=[write], stderr=subprocess.DEVNULL) as server:
         try:
