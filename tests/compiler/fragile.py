@@ -1,19 +1,33 @@
 """Checkpoints made fragile on purpose: a few channels are huge and what reads them hardly listens.
 
 Float AP stays where it was; one range for the whole tensor leaves a handful of integers to all other channels.
+``python -m tests.compiler.fragile`` prints what plain quantization (min-max ranges, nothing corrected) loses on each.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
+import onnx
 import torch
+from edge_yolov9.targets.onnx.emit import SCHEME
 from torch import nn
 
 from edge_yolov9.checkpoint import Checkpoint, load
+from edge_yolov9.compiler.calibration import choose
+from edge_yolov9.compiler.export import export_onnx
+from edge_yolov9.compiler.fold import fold
+from edge_yolov9.compiler.gate import Gate
 from edge_yolov9.compiler.prune import prune
-from edge_yolov9.model import YOLOv9
-from tests.conftest import DEMO
+from edge_yolov9.compiler.quantization import qdq, ranges
+from edge_yolov9.compiler.quantization.measure import Tensors, measure
+from edge_yolov9.compiler.quantization.rules import read
+from edge_yolov9.compiler.reference import OnnxHeads
+from edge_yolov9.model import RawHeads, YOLOv9
+from edge_yolov9.report.accuracy import labelled_split
+from tests.conftest import DATA, DEMO
 
 Readers = Sequence[tuple[str, int]]
 """Convolutions (module names) and the input channel where the tensor begins."""
@@ -122,3 +136,25 @@ RECIPES = {
     "kernels": _kernels,
 }
 """``kernels`` is the other way round: the channels all but vanish and the readers' weights for them are huge."""
+
+
+def plain_loss(kind: str, folder: Path) -> tuple[float, float]:
+    """Float AP in points, and the points that INT8 loses with the least and largest values of 32 images as ranges."""
+    made = fragile(kind)
+    model = onnx.load(export_onnx(RawHeads(fold(made.model)).eval(), made.input_size, folder / f"{kind}.onnx"))
+    gate = Gate(OnnxHeads(model), made.names, made.input_size, DATA, labelled_split(DATA, "val"), 0.5)
+    images = choose(DATA, 32, 0, made.input_size, made.names)
+    graph = read(model, SCHEME)
+    seen = measure(graph, Tensors(images), len(images))
+    widest = {
+        group: ranges.Range(*ranges.extremes(graph, seen, [n for n in graph.measured if graph.group[n] == group]), "")
+        for group in {graph.group[name] for name in graph.measured}
+    }
+    after = gate.simulate(OnnxHeads(qdq.insert(graph, widest, SCHEME)))
+    return 100 * gate.before.ap, gate.drop(after)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in RECIPES:
+            print("{}: float AP {:.2f}, plain INT8 loses {:.2f} points".format(name, *plain_loss(name, Path(scratch))))
