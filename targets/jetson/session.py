@@ -161,6 +161,10 @@ class TensorRTSession:
             np.multiply(channel, self._scale, out=plane)
         return self._run(False)
 
+    def bare(self) -> None:
+        """Run the engine once more on the input that is in place: what :meth:`infer` costs without our part of it."""
+        self._run(False)
+
     def infer_frame(self, frame: NDArray[np.uint8]) -> list[NDArray[Any]]:
         """Run one frame (H, W, 3) uint8 BGR of ``frame_size``, letterboxed on the GPU."""
         if self._camera is None:
