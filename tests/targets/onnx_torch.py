@@ -1,4 +1,4 @@
-"""A small ONNX interpreter in PyTorch, on any of its devices: the operators of the jetson target's graphs, no others."""
+"""A small ONNX interpreter in PyTorch, on any of its devices: the operators of the jetson target's graphs only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -34,11 +33,6 @@ def run(model: onnx.ModelProto, feed: Mapping[str, Tensor]) -> list[Tensor]:
 
 def tensor(item: onnx.TensorProto, device: torch.device) -> Tensor:
     return torch.from_numpy(np.array(onnx.numpy_helper.to_array(item))).to(device)
-
-
-def evaluate(model: onnx.ModelProto, feed: Mapping[str, NDArray[Any]], device: str) -> list[NDArray[Any]]:
-    """The same on arrays of the host."""
-    return [found.cpu().numpy() for found in run(model, {k: torch.from_numpy(v).to(device) for k, v in feed.items()})]
 
 
 def symmetric(pads: list[int]) -> list[int]:

@@ -1,6 +1,7 @@
 """CUDA memory, streams and graphs, and the bundle's graphs through PyTorch: on a GPU where one is at hand.
 
-Every test runs twice: on the fake CUDA runtime and the CPU, which proves the test, and on the GPU. No TensorRT is needed.
+Every test runs twice: on the fake CUDA runtime and the CPU, which proves the test, and on the GPU. TensorRT is not
+needed.
 """
 
 from __future__ import annotations
