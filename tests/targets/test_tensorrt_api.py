@@ -109,6 +109,18 @@ def fits(mine: list[str], overloads: list[list[str]]) -> bool:
     return any(real[: len(mine)] == mine for real in overloads)
 
 
+@pytest.mark.parametrize("version", ["8.6", "10.3"])
+def test_the_dlas_limits_are_those_of_nvidias_docstrings(version: str, tmp_path: Path) -> None:
+    """Of the versions that JetPack brings with a DLA; targets/jetson/dla.py holds graphs against them."""
+    slices, resizes = ask(version, tmp_path, "print(json.dumps([trt.ISliceLayer.__doc__, trt.IResizeLayer.__doc__]))")
+    for line in ("Strides are 1 for all dimensions", "Slicing is not performed on the first dimension"):
+        assert line in slices
+    for line in ("ASYMMETRIC, ResizeSelector.FORMULA, ResizeRoundMode.FLOOR", "in the range of [1, 32] for NEAREST"):
+        assert line in resizes
+    for mode in ("HALF_DOWN", "HALF_UP"):
+        assert f"HALF_PIXEL, ResizeSelector.FORMULA, ResizeRoundMode.{mode}" in resizes
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_our_logger_derives_from_the_real_one(version: str, tmp_path: Path) -> None:
     script = """
