@@ -12,10 +12,11 @@ import pytest
 from edge_yolov9.targets.jetson import cuda
 
 from edge_yolov9.errors import InferenceError
-from tests.targets import fake_tensorrt
+from tests.targets import fake_tensorrt, tensorrt_8_5
 from tests.targets.real_tensorrt import HOME, ROOT, VERSIONS, ask
 
 GONE = {
+    "8.5": {"NetworkDefinitionCreationFlag.STRONGLY_TYPED", "IProgressMonitor"},
     "8.6": {"NetworkDefinitionCreationFlag.STRONGLY_TYPED", "IProgressMonitor"},
     "10.3": set[str](),
     "10.13": set[str](),
@@ -107,6 +108,16 @@ print(json.dumps({name: real(name) for name in json.loads(sys.argv[1])}))
 def fits(mine: list[str], overloads: list[list[str]]) -> bool:
     """Whether the fake's parameters are the first ones of some overload."""
     return any(real[: len(mine)] == mine for real in overloads)
+
+
+def test_code_and_fake_of_8_5_use_what_its_bindings_define() -> None:
+    known = tensorrt_8_5.NAMES
+    modules = {"__version__", "__version__.split", *(name.partition(".")[0] for name in known)}
+    assert used_names() - known.keys() - modules == GONE["8.5"]
+    surface = fake_surface("8.5.2")
+    assert len(surface) > 25
+    assert not surface.keys() - known.keys()
+    assert not {name for name, mine in surface.items() if not fits(mine, [known[name]])}
 
 
 @pytest.mark.parametrize("version", ["8.6", "10.3"])
