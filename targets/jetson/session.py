@@ -55,7 +55,7 @@ def import_tensorrt() -> Any:
     """
     try:
         import tensorrt as trt
-    except ImportError as error:
+    except (ImportError, OSError, AttributeError, RuntimeError) as error:  # of a library or of numpy
         raise RuntimeNotInstalled(
             f"TensorRT's Python module does not load ({' '.join(str(error).split())}); JetPack brings it: "
             "make the environment with python3 -m venv --system-site-packages"

@@ -125,12 +125,23 @@ def test_tensorrt_absent(made: dict[str, Path]) -> None:
         infer(made["int8"])
 
 
-def test_tensorrt_whose_libraries_are_missing(
-    made: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (
+            "ImportError('libnvinfer.so.10: cannot open shared object file')",
+            r"\(libnvinfer.so.10: .*--system-site-pack",
+        ),
+        ("OSError('libcudnn.so.9: cannot open shared object file')", r"\(libcudnn.so.9: cannot open"),
+        ("AttributeError('module numpy has no attribute bool')", r"\(module numpy has no attribute bool\)"),
+    ],
+)
+def test_tensorrt_that_does_not_load(
+    raised: str, told: str, made: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "tensorrt.py").write_text("raise ImportError('libnvinfer.so.10: cannot open shared object file')")
+    (tmp_path / "tensorrt.py").write_text(f"raise {raised}")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(RuntimeNotInstalled, match=r"does not load \(libnvinfer.so.10: .*--system-site-packages"):
+    with pytest.raises(RuntimeNotInstalled, match=f"does not load {told}"):
         infer(made["int8"])
 
 
