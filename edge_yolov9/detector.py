@@ -110,7 +110,8 @@ class Detector:
         """
         from edge_yolov9.sources import Frame, Source
 
-        source = Source("batch", "folder", (Frame(image, "", index, 0.0) for index, image in enumerate(frames)))
+        images = (Frame(image, "", index, 0.0) for index, image in enumerate(frames))
+        source = Source("batch", "folder", images, total=len(frames))
         with self._start(source, track=False) as stream:
             return [found for _, found in stream]
 
@@ -159,7 +160,8 @@ class Detector:
             with self._opening:
                 if self._closed:
                     raise InferenceError("this Detector is closed; open the bundle again")
-                stream = Stream(source, [self._lane] if source.latest else self._lanes(), options, tracker)
+                alone = source.latest or source.total == 1
+                stream = Stream(source, [self._lane] if alone else self._lanes(), options, tracker)
                 self._streams.add(stream)
         except BaseException:
             source.close()

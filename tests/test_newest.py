@@ -61,19 +61,21 @@ def test_an_error_waits_to_be_heard_also_where_only_the_newest_counts(detector: 
 def test_turns_go_to_whoever_waits_longest() -> None:
     turn, order = Turn(), []
 
-    def greedy(name: int) -> None:
-        for _ in range(20):
-            with turn:
-                order.append(name)
-                time.sleep(0.001)
+    def wait(name: int) -> None:
+        with turn:
+            order.append(name)
 
-    threads = [threading.Thread(target=greedy, args=(name,)) for name in range(3)]
-    for thread in threads:
-        thread.start()
+    threads = [threading.Thread(target=wait, args=(name,)) for name in range(3)]
+    with turn:
+        for queued, thread in enumerate(threads, 2):
+            thread.start()
+            while len(turn._waiting) < queued:
+                time.sleep(0.001)
+    with turn:  # whoever had it last comes last, however fast
+        order.append(3)
     for thread in threads:
         thread.join()
-    middle = order[6:-6]
-    assert all(sorted(middle[i : i + 3]) == [0, 1, 2] for i in range(0, len(middle) - 3, 3))
+    assert order == [0, 1, 2, 3]
 
 
 def test_several_streams_share_one_model_evenly(detector: Callable[..., Detector]) -> None:
