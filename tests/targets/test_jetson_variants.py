@@ -244,14 +244,13 @@ print(json.dumps(found))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", list(VARIANTS) if FULL else ["c", "e"])
+@pytest.mark.parametrize("variant", list(VARIANTS))
 def test_tensorrt_builds_every_flavour_for_three_architectures(variant: str, graphs: Graphs, tmp_path: Path) -> None:
     """SM86, SM89 and SM120 in one engine; T in full width is built in test_jetson.py."""
     files, start = graphs.files(variant), time.monotonic()
-    chosen = FLAVOURS if FULL else ("fp16", "int8", "int8_typed")
-    found = ask_rtx(tmp_path, BUILD, *(str(files[name]) for name in chosen))
+    found = ask_rtx(tmp_path, BUILD, *(str(files[name]) for name in FLAVOURS))
     print(f"{variant}: {found} in {time.monotonic() - start:.0f} s")
-    for name, (size, convolutions, pairs, inputs) in zip(chosen, found, strict=True):
+    for name, (size, convolutions, pairs, inputs) in zip(FLAVOURS, found, strict=True):
         graph = Graph(onnx.load(files[name]))
         assert size > 1e5
         assert convolutions == len(graph.of("Conv"))
