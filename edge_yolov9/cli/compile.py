@@ -42,7 +42,7 @@ def parse_size(_: click.Context, __: click.Parameter, value: str | None) -> tupl
 @click.option(
     "--calibration",
     metavar="DATA|FOLDER|RECIPE=FOLDER",
-    help="Images that calibrate INT8; RECIPE is a file of calibration select, or coco.",
+    help="Images that calibrate INT8 and that a bundle is checked on; RECIPE is a file of calibration select, or coco.",
 )
 @click.option("--calibration-images", default=128, show_default=True, help="How many of them.")
 @click.option("--seed", default=0, show_default=True, help="Of the draw of calibration images.")

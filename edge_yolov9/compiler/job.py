@@ -73,22 +73,24 @@ class EmitJob:
     """``with job.stage("quantize"):`` prints the stage and its time."""
     plan: Plan | None = None
     """Given exactly when the precision is int8: made once, for every target the same way."""
+    samples: CalibrationSet | None = None
+    """Real images for :meth:`pictures` where the precision needs no calibration and the user named some."""
 
     @property
     def pictures_are(self) -> str:
         """What :meth:`pictures` gives, for the manifest."""
-        return "synthetic images" if self.calibration is None else "calibration images"
+        return "calibration images" if self.calibration else "real images" if self.samples else "synthetic images"
 
     def pictures(self, calibrated: int, synthetic: int) -> Iterator[NDArray[np.uint8]]:
         """Letterboxed frames (height, width, 3) uint8 BGR on which an artifact is compared with the float model.
 
         Args:
-            calibrated: at most so many calibration images, spread over the set.
+            calibrated: at most so many calibration images or samples, spread over the set.
             synthetic: without any, so many of smooth coloured noise of a fixed seed.
         """
-        if self.calibration is not None:
-            step = max(1, len(self.calibration) // calibrated)
-            yield from replace(self.calibration, paths=self.calibration.paths[::step][:calibrated])
+        if images := self.calibration or self.samples:
+            step = max(1, len(images) // calibrated)
+            yield from replace(images, paths=images.paths[::step][:calibrated])
             return
         import cv2
 

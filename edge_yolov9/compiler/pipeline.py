@@ -34,7 +34,7 @@ from edge_yolov9.model import RawHeads
 from edge_yolov9.report.accuracy import labelled_split
 
 PARITY_IMAGES = 8, 4
-"""Of the calibration set, and synthetic where there is none."""
+"""Of the images that were named, and synthetic where there are none."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,7 @@ def compile_checkpoint(path: Path, options: CompileOptions, destination: Path, r
     images = _calibration(options, precision, size, checkpoint.names, scored and scored[0])
     with tempfile.TemporaryDirectory() as scratch, bundles.writing(destination) as folder:
         job = _prepare(checkpoint, size, precision, images, board, Path(scratch), stage, options.target)
+        job = replace(job, samples=_samples(options, precision, size, checkpoint.names))
         budget = scored and Gate(job.heads, checkpoint.names, size, *scored, options.max_drop)
         draft = _Draft(path, checkpoint, options, board_name, job)
         made = draft.search(budget, report) if budget else draft.unmeasured()
@@ -148,6 +149,15 @@ def _calibration(
         scored = frozenset(path.resolve() for path in image_paths(data, split="val"))
     calibration.check(images, scored)
     return images
+
+
+def _samples(
+    options: CompileOptions, precision: str, size: tuple[int, int], names: tuple[str, ...]
+) -> CalibrationSet | None:
+    """Images that nothing calibrates on, to compare a float artifact on."""
+    if precision == "int8" or options.calibration is None:
+        return None
+    return calibration.choose(options.calibration, PARITY_IMAGES[0], options.seed, size, names)
 
 
 def _prepare(

@@ -21,9 +21,9 @@ from edge_yolov9.report.probe import ROOT, command, matching, missing, number, t
 PACKAGES = ("edge-yolov9", "numpy", "opencv-python", "opencv-python-headless")
 JETPACKS = {
     (35, 1): "5.0.2", (35, 2): "5.1", (35, 3): "5.1.1", (35, 4): "5.1.2", (35, 5): "5.1.3", (35, 6): "5.1.4 or later",
-    (36, 2): "6.0 DP", (36, 3): "6.0", (36, 4): "6.1 or 6.2",
+    (36, 2): "6.0 DP", (36, 3): "6.0", (36, 4): "6.1 or 6.2", (38, 2): "7.0", (38, 4): "7.1", (39, 2): "7.2",
 }  # fmt: skip
-"""Jetson Linux (release, major revision) to JetPack, from NVIDIA's release pages."""
+"""Jetson Linux (release, major revision) to JetPack; sources in ``targets/jetson/target.toml``."""
 
 
 def facts(bundle: Bundle, runtime: str | None = None, threads: int | None = None, root: Path = ROOT) -> dict[str, Any]:

@@ -53,15 +53,37 @@ def make_logger(trt: Any) -> Any:
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.errors: list[str] = []
+            self.stopped = False
 
         def log(self, severity: Any, message: str) -> None:
-            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
-                self.errors.append(" ".join(message.split()))
-                log.info("TensorRT: %s", message)
-            else:
-                log.debug("TensorRT: %s", message)
+            try:
+                if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
+                    self.errors.append(" ".join(message.split()))
+                    log.info("TensorRT: %s", message)
+                else:
+                    log.debug("TensorRT: %s", message)
+            except KeyboardInterrupt:  # through TensorRT's own code it would abort the process; mapped() raises it
+                self.stopped = True
 
     return Log()
+
+
+@contextmanager
+def mapped(trt: Any, logger: Any) -> Iterator[None]:
+    """TensorRT's exceptions as ours; the bindings raise TypeError where TensorRT gives nothing, with the reason logged.
+
+    Raises:
+        InferenceError: instead of them.
+        KeyboardInterrupt: Ctrl-C came while TensorRT called the logger.
+    """
+    before = len(logger.errors)
+    try:
+        yield
+        if logger.stopped:
+            raise KeyboardInterrupt
+    except (RuntimeError, TypeError) as error:
+        reason = logger.errors[-1] if len(logger.errors) > before else " ".join(str(error).split())
+        raise InferenceError(f"TensorRT {trt.__version__} failed: {reason}") from error
 
 
 def last(logger: Any) -> str:
@@ -85,7 +107,12 @@ def build(trt: Any, recipe: Recipe, place: Place, logger: Any) -> bytes:
     size = recipe.workspace
     while True:
         before = len(logger.errors)
-        plan = _attempt(trt, recipe, size, place, logger)
+        try:
+            with mapped(trt, logger):
+                plan = _attempt(trt, recipe, size, place, logger)
+        except MemoryError:
+            plan = None
+            logger.errors.append("std::bad_alloc")
         if plan is not None:
             return plan
         if not _out_of_memory(logger.errors[before:]):
@@ -125,7 +152,7 @@ def _attempt(trt: Any, recipe: Recipe, size: int, place: Place, logger: Any) -> 
         _use_dla(trt, builder, network, config, place)
     timings = cache.folder() / f"{place.key()}.timings"
     _use_timings(config, timings)
-    with _progress(trt, config):
+    with _progress(trt, config, logger):
         plan = builder.build_serialized_network(network, config)
     if plan is None:
         return None
@@ -167,10 +194,10 @@ def _use_timings(config: Any, file: Path) -> None:
 
 
 @contextmanager
-def _progress(trt: Any, config: Any) -> Iterator[None]:
-    """A line in the log every half minute; which step it is, where TensorRT tells (10 and later)."""
+def _progress(trt: Any, config: Any, logger: Any) -> Iterator[None]:
+    """A line in the log every half minute; which step it is, where TensorRT tells (10 and later). Ctrl-C stops it."""
     state = {"step": ""}
-    monitor = _monitor(trt, state)
+    monitor = _monitor(trt, state, logger)
     if monitor is not None:
         config.progress_monitor = monitor
     done, start = threading.Event(), time.monotonic()
@@ -188,7 +215,7 @@ def _progress(trt: Any, config: Any) -> Iterator[None]:
         thread.join()
 
 
-def _monitor(trt: Any, state: dict[str, str]) -> Any:
+def _monitor(trt: Any, state: dict[str, str], logger: Any) -> Any:
     if not hasattr(trt, "IProgressMonitor"):
         return None
 
@@ -201,8 +228,11 @@ def _monitor(trt: Any, state: dict[str, str]) -> Any:
             self._steps[phase_name] = num_steps
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            state["step"] = f", {phase_name}: step {step + 1} of {self._steps.get(phase_name, step + 1)}"
-            return True
+            try:
+                state["step"] = f", {phase_name}: step {step + 1} of {self._steps.get(phase_name, step + 1)}"
+            except KeyboardInterrupt:
+                logger.stopped = True
+            return not logger.stopped
 
         def phase_finish(self, phase_name: str) -> None:
             self._steps.pop(phase_name, None)

@@ -1,8 +1,9 @@
 """Compile side: which operators of a float graph NVIDIA documents for the DLA, and what must be refused.
 
-By "DLA Supported Layers and Restrictions" of the TensorRT guide and the operator table of
-github.com/NVIDIA/Deep-Learning-Accelerator-SW. Untested on hardware; on the device TensorRT itself has the last word
-about every layer.
+By docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/dla-layer-restrictions.html ("DLA Supported Layers and
+Restrictions"), by what TensorRT 8 and 10 say of each layer in NvInfer.h and in their Python docstrings, and by the
+operator table of github.com/NVIDIA/Deep-Learning-Accelerator-SW. What holds for Xavier alone is asked of Orin too.
+Untested on hardware; on the device TensorRT itself has the last word about every layer.
 """
 
 from __future__ import annotations
@@ -22,6 +23,22 @@ NATIVE = frozenset(
 
 LARGEST = 8192
 """Of every dimension but the batch."""
+
+LIMITS: dict[str, dict[str, tuple[int, int]]] = {
+    "Conv": {"kernel_shape": (1, 32), "strides": (1, 8), "pads": (0, 31), "dilations": (1, 32)},
+    "MaxPool": {"kernel_shape": (1, 8), "strides": (1, 16), "pads": (0, 7), "dilations": (1, 1)},
+    "AveragePool": {"kernel_shape": (1, 8), "strides": (1, 16), "pads": (0, 7)},
+}
+"""Of IConvolutionLayer and IPoolingLayer, which has no dilation."""
+
+TITLES = {"kernel_shape": "windows", "strides": "strides", "pads": "paddings", "dilations": "dilations"}
+
+ROUNDINGS = (
+    (b"asymmetric", b"floor"),
+    (b"half_pixel", b"round_prefer_floor"),
+    (b"half_pixel", b"round_prefer_ceil"),
+)
+"""Of IResizeLayer; TensorRT calls the last two HALF_DOWN and HALF_UP."""
 
 
 def check(precision: str, board: Mapping[str, Any]) -> None:
@@ -73,25 +90,44 @@ def assign(model: onnx.ModelProto, precision: str, board: Mapping[str, Any]) -> 
 def _refused(node: NodeProto, shapes: Mapping[str, list[int]], constants: Mapping[str, Any]) -> str:
     """Why an operator cannot run on the DLA; "" when it can."""
     attributes = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
-    kernel, strides = attributes.get("kernel_shape", [1]), attributes.get("strides", [1])
     if any(side > LARGEST for name in node.output for side in shapes.get(name, [])[1:]):
         return f"a dimension is over {LARGEST}"
-    if node.op_type == "Conv" and (max(kernel) > 32 or max(strides) > 8):
-        return "kernels go up to 32 and strides up to 8"
-    if node.op_type in ("MaxPool", "AveragePool") and (max(kernel) > 8 or max(strides) > 16):
-        return "pooling windows go up to 8 and strides up to 16"
+    limits = LIMITS.get(node.op_type, {})
+    for name, (least, most) in limits.items():
+        if any(not least <= value <= most for value in attributes.get(name, [])):
+            return f"{TITLES[name]} of {node.op_type} go from {least} to {most}"
     if node.op_type == "AveragePool" and not attributes.get("count_include_pad") and any(attributes.get("pads", [0])):
-        return "average pooling that leaves the padding out is not supported"
+        return "average pooling that leaves the padding out is not supported on Xavier"
+    if node.op_type == "Concat" and attributes.get("axis") != 1:
+        return "concatenation is along the channels only"
+    if node.op_type == "Slice":
+        return _slice(node, constants)
     if node.op_type == "Resize":
         return _resize(node, attributes, constants)
     return "" if node.op_type in NATIVE else f"{node.op_type} is not in NVIDIA's list"
 
 
+def _slice(node: NodeProto, constants: Mapping[str, Any]) -> str:
+    """ISliceLayer: constant, in steps of one, and not along the batch; inputs are data, starts, ends, axes, steps."""
+    given = [constants[name] for name in node.input[1:] if name in constants]
+    if len(given) < max(3, len(node.input) - 1):
+        return "slices must be constant and name their axes"
+    if 0 in given[2] or any(step != 1 for steps in given[3:] for step in steps):
+        return "slices are in steps of 1 and not along the batch"
+    return ""
+
+
 def _resize(node: NodeProto, attributes: Mapping[str, Any], constants: Mapping[str, Any]) -> str:
-    """Nearest neighbour by whole factors up to 32, with the rounding that the DLA has."""
-    scales = constants.get(node.input[2]) if len(node.input) > 2 else None
+    """IResizeLayer: nearest neighbour by whole factors from 1 to 32 of height and width, with the DLA's rounding."""
     if attributes.get("mode", b"nearest") != b"nearest":
         return "only nearest-neighbour resizing is taken here"
-    if scales is None or len(scales) != 4 or any(scale != int(scale) or not 1 <= scale <= 32 for scale in scales):
-        return "resize factors must be four whole numbers from 1 to 32"
+    rounding = (
+        attributes.get("coordinate_transformation_mode", b"half_pixel"),
+        attributes.get("nearest_mode", b"round_prefer_floor"),
+    )
+    if rounding not in ROUNDINGS:
+        return "nearest-neighbour resizing has another rounding there"
+    scales = list(constants.get(node.input[2], ())) if len(node.input) > 2 else []
+    if len(scales) != 4 or scales[:2] != [1, 1] or not all(scale in range(1, 33) for scale in scales):
+        return "resize factors must be 1, 1 and two whole numbers from 1 to 32"
     return ""

@@ -18,7 +18,7 @@ from edge_yolov9.bundle import Bundle
 from edge_yolov9.errors import BundleError, InferenceError
 
 from . import cache
-from .build import TYPED_SINCE, Recipe, build, last, make_logger, workspace
+from .build import TYPED_SINCE, Recipe, build, last, make_logger, mapped, workspace
 from .cache import Place
 from .cuda import Cuda
 
@@ -70,7 +70,8 @@ class _Workshop:
     def __init__(self, trt: Any, cuda: Cuda, bundle: Bundle, check: Check, part: str) -> None:
         self._trt, self._cuda, self._bundle, self._check, self._part = trt, cuda, bundle, check, part
         self._place, self._logger = Place.here(trt, cuda.device), make_logger(trt)
-        self._runtime = trt.Runtime(self._logger)
+        with mapped(trt, self._logger):
+            self._runtime = trt.Runtime(self._logger)
         self._digest = bundle.digest + ("" if part == "model" else f":{part}")
         if bundle.manifest.extra.get("dla") and part == "model":
             self._runtime.DLA_core = 0
@@ -88,7 +89,7 @@ class _Workshop:
         if found is None:
             return None
         plan, facts = found
-        engine = self._runtime.deserialize_cuda_engine(plan)
+        engine = self._engine(plan)
         if engine is None:
             log.warning("TensorRT refuses the cached engine %s; building it again", self._file)
             return None
@@ -98,6 +99,10 @@ class _Workshop:
             log.warning("this engine computes in FP16, not INT8: %s", why)
         precision = str(facts.get("precision", self._bundle.manifest.precision))
         return Loaded(engine, self._runtime, precision, why, self._file, None)
+
+    def _engine(self, plan: bytes) -> Any:
+        with mapped(self._trt, self._logger):
+            return self._runtime.deserialize_cuda_engine(plan)
 
     def _make(self) -> Loaded:
         if changed := cache.changes(self._digest, self._place):
@@ -132,7 +137,7 @@ class _Workshop:
         )  # fmt: skip
         start = time.monotonic()
         plan = build(self._trt, self._recipe(precision), self._place, self._logger)
-        engine = self._runtime.deserialize_cuda_engine(plan)
+        engine = self._engine(plan)
         if engine is None:
             reason = last(self._logger)
             raise InferenceError(f"TensorRT {self._place.tensorrt} refuses the engine it has just built: {reason}")

@@ -16,6 +16,8 @@ from onnx import NodeProto, numpy_helper
 MOVES = frozenset({"Concat", "Slice", "Split", "Resize", "MaxPool", "AveragePool"})
 """Operators that read and write memory and compute next to nothing."""
 
+UNKNOWN = "unknown: its profile has no {} rate"
+
 
 class Layers:
     """Questions about a float or Q/DQ graph."""
@@ -121,16 +123,17 @@ def describe(model: onnx.ModelProto, precision: str, boards: Mapping[str, Mappin
     if precision == "int8":
         left = [conv["name"] for conv in convolutions if conv["precision"] != "int8"]
         found |= {"int8": len(convolutions) - len(left), "float": left or "none", "reformat_points": layers.reformats()}
-    estimates = {name: roofline(layers, precision, board) for name, board in boards.items()}
-    found["estimated_ms"] = {name: ms for name, ms in estimates.items() if ms is not None}
+    able = {name: board for name, board in boards.items() if precision in board["precisions"]}
+    unknown = UNKNOWN.format(precision.upper())
+    found["estimated_ms"] = {name: roofline(layers, precision, board) or unknown for name, board in able.items()}
     return found
 
 
 def roofline(layers: Layers, precision: str, board: Mapping[str, Any]) -> float | None:
     """Milliseconds per frame that no engine can beat: an estimate from peak rates, to compare boards and precisions
-    by; None where the board lacks the precision or its rate is not published."""
+    by; None where a rate is not published."""
     rates = {"int8": board.get("int8_tops", 0.0), "fp16": board.get("fp16_tflops", 0.0)}
-    if not rates.get(precision) or precision not in board["precisions"]:
+    if not rates.get(precision):
         return None
     bandwidth, plain = board["bandwidth_gbs"] * 1e9, 2
     seconds = 0.0

@@ -55,7 +55,7 @@ def import_tensorrt() -> Any:
     """
     try:
         import tensorrt as trt
-    except ImportError as error:
+    except (ImportError, OSError, AttributeError, RuntimeError) as error:  # of a library or of numpy
         raise RuntimeNotInstalled(
             f"TensorRT's Python module does not load ({' '.join(str(error).split())}); JetPack brings it: "
             "make the environment with python3 -m venv --system-site-packages"
@@ -160,6 +160,10 @@ class TensorRTSession:
         for channel, plane in zip(reversed(self._channels), self._buffers[self._input].array[0], strict=True):
             np.multiply(channel, self._scale, out=plane)
         return self._run(False)
+
+    def bare(self) -> None:
+        """Run the engine once more on the input that is in place: what :meth:`infer` costs without our part of it."""
+        self._run(False)
 
     def infer_frame(self, frame: NDArray[np.uint8]) -> list[NDArray[Any]]:
         """Run one frame (H, W, 3) uint8 BGR of ``frame_size``, letterboxed on the GPU."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from click.testing import CliRunner, Result
 
 from edge_yolov9 import bundle as bundles
 from edge_yolov9.cli import main
-from tests.conftest import DEMO
+from tests.conftest import DEMO, PICTURES
+from tests.targets import fake_tensorrt
 
 
 def run(*words: str | Path) -> Result:
@@ -60,9 +62,11 @@ def test_jetson_options_of_other_targets_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_from_checkpoint_to_a_bundle_that_checks_itself(tmp_path: Path) -> None:
+def test_from_checkpoint_to_a_bundle_that_checks_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt.make("10.3.0")[0])  # compiling leaves it alone
     path = tmp_path / "bundle"
     words = ["--device", "agx-orin", "--precision", "fp16", "--imgsz", "96", "--camera", "480x640", "--dla"]
+    words += ["--calibration", str(PICTURES.parent / "train")]
     made = run("compile", DEMO, "--target", "jetson", *words, "-o", path)
     assert made.exit_code == 0, made.output
     manifest = bundles.read(path).manifest
@@ -75,7 +79,7 @@ def test_from_checkpoint_to_a_bundle_that_checks_itself(tmp_path: Path) -> None:
     assert "estimate, ms per frame (roofline: no board beats it, none was measured) orin-nano" in text
     checked = run("jetson", "check", path, "--runtime", "onnx")
     assert checked.exit_code == 0, checked.output
-    assert "fp16 on the bundle's synthetic images" in checked.stdout
+    assert "fp16 on the bundle's real images" in checked.stdout
 
 
 def test_a_bundle_for_another_target(tmp_path: Path) -> None:

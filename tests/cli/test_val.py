@@ -89,6 +89,17 @@ def test_a_jetson_bundle_without_tensorrt_says_how_it_is_measured(compiled, few,
     assert data["AP"] > 0.4
 
 
+@pytest.mark.slow
+def test_the_quantized_jetson_graph_keeps_the_ap(compiled):
+    figures = []
+    for precision in ("fp32", "int8"):
+        result = val(compiled("jetson", precision), "--data", DATA, "--runtime", "onnx", "--json", "-")
+        assert result.exit_code == 0, result.output
+        figures.append(json.loads(result.stdout)["AP"])
+    assert figures[0] > 0.6
+    assert figures[1] > figures[0] - 0.01
+
+
 def test_imgsz_and_thresholds(few):
     result = val(DEMO, "--data", few, "--imgsz", "256x320", "--confidence", 0.3, "--max-detections", 5, "--json", "-")
     assert result.exit_code == 0, result.output

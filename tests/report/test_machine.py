@@ -54,10 +54,18 @@ def test_other_boards(machine: Machine, name: str, board: str, soc: str, jetpack
     assert facts_of.jetpack(root).startswith(jetpack)
 
 
-def test_a_release_without_a_name_keeps_its_number(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("release", "told"),
+    [
+        ("R39 (release), REVISION: 1.0", "R39.1.0"),
+        ("R39 (release), REVISION: 2.1", "JetPack 7.2 (R39.2.1)"),
+        ("R38 (release), REVISION: 4.0", "JetPack 7.1 (R38.4.0)"),
+    ],
+)
+def test_a_release_without_a_name_keeps_its_number(release: str, told: str, tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
-    (tmp_path / "etc/nv_tegra_release").write_text("# R39 (release), REVISION: 1.0, GCID: 1\n")
-    assert facts_of.jetpack(tmp_path) == "R39.1.0"
+    (tmp_path / "etc/nv_tegra_release").write_text(f"# {release}, GCID: 1\n")
+    assert facts_of.jetpack(tmp_path) == told
 
 
 def test_an_empty_machine_says_what_is_missing(tmp_path: Path, programs: Path, tiny: Path) -> None:

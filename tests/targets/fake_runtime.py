@@ -40,6 +40,10 @@ class Record:
     dla_cores: int = 0
     on_dla: dict[str, str] = field(default_factory=dict)
     refuse_engines: bool = False
+    nothing_from: str = ""
+    """A class whose instances TensorRT cannot make."""
+    raises: Exception | None = None
+    """From within a build."""
     refuse_timings: bool = False
     logger_severity: int = 1
 
@@ -67,11 +71,19 @@ class ILogger:
     def __init__(self) -> None: ...
 
 
+def made_by(name: str, record: Record, logger: Any) -> None:
+    """What NVIDIA's bindings do where TensorRT returns a null pointer."""
+    if record.nothing_from == name:
+        logger.log(ILogger.Severity.ERROR, "createInfer: Error Code 6: API Usage Error (CUDA initialization failure)")
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+
 class Runtime:
     _record: Record
     _module: Any
 
     def __init__(self, logger: ILogger) -> None:
+        made_by("Runtime", self._record, logger)
         self._logger = logger
         self._core = -1
 

@@ -23,6 +23,7 @@ from tests.targets.fake_runtime import (
     Record,
     Runtime,
     TensorIOMode,
+    made_by,
 )
 
 __all__ = ["ICudaEngine", "IExecutionContext", "Record", "make"]
@@ -144,6 +145,7 @@ class Builder:
     _module: Any
 
     def __init__(self, logger: ILogger) -> None:
+        made_by("Builder", self._record, logger)
         self._logger = logger
 
     @property
@@ -162,7 +164,11 @@ class Builder:
         record.builds += 1
         if config._monitor is not None:
             config._monitor.phase_start("Building", None, 2)
-            config._monitor.step_complete("Building", 0)
+            self._logger.log(ILogger.Severity.VERBOSE, "Tactic Name: sm80_xmma_fprop")  # type: ignore[attr-defined]
+            if not config._monitor.step_complete("Building", 0):
+                return None
+        if record.raises is not None:
+            raise record.raises
         time.sleep(record.build_seconds)
         if config._monitor is not None:
             config._monitor.phase_finish("Building")

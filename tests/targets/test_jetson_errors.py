@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from edge_yolov9.targets.jetson import cuda
+from edge_yolov9.targets.jetson import build, cuda
 
 from edge_yolov9 import Detector, registry
 from edge_yolov9 import bundle as bundles
@@ -41,6 +41,43 @@ def test_an_engine_that_never_loads_is_an_error(machine: Machine, made: dict[str
     machine.install("10.3.0").refuse_engines = True
     with pytest.raises(InferenceError, match="refuses the engine it has just built"):
         infer(made["int8"])
+
+
+@pytest.mark.parametrize("name", ["Builder", "Runtime"])
+def test_nothing_comes_out_of_tensorrt(name: str, machine: Machine, made: dict[str, Path]) -> None:
+    machine.install("10.3.0").nothing_from = name
+    with pytest.raises(InferenceError) as caught:
+        infer(made["int8"])
+    assert one_line(caught).startswith("TensorRT 10.3.0 failed: createInfer: Error Code 6")
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (RuntimeError("something\nin C++"), "TensorRT 8.6.2 failed: something in C++"),
+        (MemoryError("std::bad_alloc"), "memory does not suffice to build the engine, even with 64 MiB of workspace"),
+    ],
+)
+def test_exceptions_of_a_build(raised: Exception, told: str, machine: Machine, made: dict[str, Path]) -> None:
+    machine.install("8.6.2").raises = raised
+    with pytest.raises(InferenceError) as caught:
+        infer(made["int8"])
+    assert one_line(caught).startswith(told)
+
+
+def test_ctrl_c_stops_a_build(machine: Machine, made: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python raises it in whatever of ours TensorRT calls next; through TensorRT it would abort the process."""
+    machine.install("10.3.0").build_seconds = 60
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(build.log, "debug", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        infer(made["int8"])
+    monkeypatch.undo()
+    assert not list(machine.cache.glob("*.engine*.json"))
+    assert not machine.cudart.held
 
 
 def test_onnx_that_tensorrt_does_not_parse(machine: Machine, made: dict[str, Path], tmp_path: Path) -> None:
@@ -88,12 +125,23 @@ def test_tensorrt_absent(made: dict[str, Path]) -> None:
         infer(made["int8"])
 
 
-def test_tensorrt_whose_libraries_are_missing(
-    made: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (
+            "ImportError('libnvinfer.so.10: cannot open shared object file')",
+            r"\(libnvinfer.so.10: .*--system-site-pack",
+        ),
+        ("OSError('libcudnn.so.9: cannot open shared object file')", r"\(libcudnn.so.9: cannot open"),
+        ("AttributeError('module numpy has no attribute bool')", r"\(module numpy has no attribute bool\)"),
+    ],
+)
+def test_tensorrt_that_does_not_load(
+    raised: str, told: str, made: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "tensorrt.py").write_text("raise ImportError('libnvinfer.so.10: cannot open shared object file')")
+    (tmp_path / "tensorrt.py").write_text(f"raise {raised}")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(RuntimeNotInstalled, match=r"does not load \(libnvinfer.so.10: .*--system-site-packages"):
+    with pytest.raises(RuntimeNotInstalled, match=f"does not load {told}"):
         infer(made["int8"])
 
 

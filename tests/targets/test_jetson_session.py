@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,6 +69,25 @@ def test_a_detector_opens_the_bundle(machine: Machine, made: dict[str, Path]) ->
     np.testing.assert_allclose(found.xyxy[0], boxes[0], atol=4)
     assert found.confidence[0] == pytest.approx(scores[0], abs=0.1)
     assert not machine.cudart.held
+
+
+@pytest.mark.parametrize("integrated", [True, False])
+def test_the_bare_call_runs_the_frame_that_is_in_place(
+    integrated: bool, machine: Machine, made: dict[str, Path]
+) -> None:
+    machine.install("10.3.0")
+    gpu = machine.plug(integrated=integrated)
+    session: Any = registry.open_session(bundles.read(made["int8"]))
+    found = session.infer(frames(1, SIZE)[0])
+    expected = [array.copy() for array in found]
+    for array in found:
+        array[...] = 0
+    before = gpu.launches
+    session.bare()
+    assert gpu.launches == before + 1
+    for array, want in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(array, want)
+    session.close()
 
 
 def test_a_card_with_its_own_memory_is_copied_to(machine: Machine, made: dict[str, Path]) -> None:

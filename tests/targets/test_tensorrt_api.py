@@ -12,10 +12,11 @@ import pytest
 from edge_yolov9.targets.jetson import cuda
 
 from edge_yolov9.errors import InferenceError
-from tests.targets import fake_tensorrt
+from tests.targets import fake_tensorrt, tensorrt_8_5
 from tests.targets.real_tensorrt import HOME, ROOT, VERSIONS, ask
 
 GONE = {
+    "8.5": {"NetworkDefinitionCreationFlag.STRONGLY_TYPED", "IProgressMonitor"},
     "8.6": {"NetworkDefinitionCreationFlag.STRONGLY_TYPED", "IProgressMonitor"},
     "10.3": set[str](),
     "10.13": set[str](),
@@ -109,6 +110,28 @@ def fits(mine: list[str], overloads: list[list[str]]) -> bool:
     return any(real[: len(mine)] == mine for real in overloads)
 
 
+def test_code_and_fake_of_8_5_use_what_its_bindings_define() -> None:
+    known = tensorrt_8_5.NAMES
+    modules = {"__version__", "__version__.split", *(name.partition(".")[0] for name in known)}
+    assert used_names() - known.keys() - modules == GONE["8.5"]
+    surface = fake_surface("8.5.2")
+    assert len(surface) > 25
+    assert not surface.keys() - known.keys()
+    assert not {name for name, mine in surface.items() if not fits(mine, [known[name]])}
+
+
+@pytest.mark.parametrize("version", ["8.6", "10.3"])
+def test_the_dlas_limits_are_those_of_nvidias_docstrings(version: str, tmp_path: Path) -> None:
+    """Of the versions that JetPack brings with a DLA; targets/jetson/dla.py holds graphs against them."""
+    slices, resizes = ask(version, tmp_path, "print(json.dumps([trt.ISliceLayer.__doc__, trt.IResizeLayer.__doc__]))")
+    for line in ("Strides are 1 for all dimensions", "Slicing is not performed on the first dimension"):
+        assert line in slices
+    for line in ("ASYMMETRIC, ResizeSelector.FORMULA, ResizeRoundMode.FLOOR", "in the range of [1, 32] for NEAREST"):
+        assert line in resizes
+    for mode in ("HALF_DOWN", "HALF_UP"):
+        assert f"HALF_PIXEL, ResizeSelector.FORMULA, ResizeRoundMode.{mode}" in resizes
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_our_logger_derives_from_the_real_one(version: str, tmp_path: Path) -> None:
     script = """
@@ -124,18 +147,20 @@ print(json.dumps([logger.errors, isinstance(logger, trt.ILogger), 1 << int(trt.M
 @pytest.mark.parametrize("version", VERSIONS)
 def test_our_progress_monitor_derives_from_the_real_one(version: str, tmp_path: Path) -> None:
     script = """
-from edge_yolov9.targets.jetson.build import _monitor
-state = {}
-monitor = _monitor(trt, state)
+from edge_yolov9.targets.jetson.build import _monitor, make_logger
+state, logger = {}, make_logger(trt)
+monitor = _monitor(trt, state, logger)
 if monitor is None:
     print(json.dumps([hasattr(trt, "IProgressMonitor")]))
 else:
     monitor.phase_start("Building", None, 4)
     going_on = monitor.step_complete("Building", 1)
+    logger.stopped = True
+    going_on = [going_on, monitor.step_complete("Building", 1)]
     monitor.phase_finish("Building")
     print(json.dumps([isinstance(monitor, trt.IProgressMonitor), going_on, state["step"]]))
 """
-    wanted = [False] if version == "8.6" else [True, True, ", Building: step 2 of 4"]
+    wanted = [False] if version == "8.6" else [True, [True, False], ", Building: step 2 of 4"]
     assert ask(version, tmp_path, script) == wanted
 
 
