@@ -53,6 +53,14 @@ def parse_size(_: click.Context, __: click.Parameter, value: str | None) -> tupl
 )
 @click.option("--max-drop", default=1.0, show_default=True, help="Most AP points that may be lost on --data.")
 @click.option(
+    "--fine-tuning",
+    type=click.IntRange(min=0),
+    default=100,
+    show_default=True,
+    metavar="STEPS",
+    help="Of INT8 weights on the calibration images, without labels, where too much is lost; 0 for none.",
+)
+@click.option(
     "--camera",
     metavar="SIZE",
     callback=parse_size,

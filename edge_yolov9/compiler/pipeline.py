@@ -52,6 +52,8 @@ class CompileOptions:
     """DATA file to measure AP on; for INT8 the one that calibrates, when its val split is labelled."""
     max_drop: float = 1.0
     """Most AP points (0 to 100) that the artifact may lose against the float checkpoint on ``data``."""
+    fine_tuning: int = 100
+    """INT8 that loses too much: steps in which its weights are fine-tuned on the calibration images; 0 for none."""
     dla: bool = False
     """jetson: mark what runs on the DLA."""
     camera: tuple[int, int] | None = None
@@ -260,7 +262,7 @@ class _Draft:
         Raises:
             AccuracyError: there is none.
         """
-        search = Search(budget, self.emit, self.vouch, self.runtime, self.job.stage, report)
+        search = Search(budget, self.emit, self.vouch, self.runtime, self.job.stage, report, self.options.fine_tuning)
         best = search.run(self.job.plan)
         assert best.after is not None
         manifest = best.draft.manifest

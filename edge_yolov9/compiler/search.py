@@ -1,4 +1,4 @@
-"""The search for an artifact within the budget: other ranges first, then the most sensitive layers in float.
+"""The search for an artifact within the budget: other ranges, fine-tuned weights, the most sensitive layers in float.
 
 Every attempt is a whole artifact, scored through its own runtime. What ONNX Runtime computes from the plan only decides
 the order in which layers are tried.
@@ -15,14 +15,14 @@ from edge_yolov9 import bundle as bundles
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.compiler import verify
 from edge_yolov9.compiler.gate import Gate
-from edge_yolov9.compiler.quantization import Plan
+from edge_yolov9.compiler.quantization import Plan, tune
 from edge_yolov9.compiler.reference import OnnxHeads
 from edge_yolov9.errors import AccuracyError, InferenceError, ParityError
 from edge_yolov9.report import latency
 from edge_yolov9.report.accuracy import Accuracy
 
 AIM = 0.2
-"""AP points; another rule for ranges is tried until the drop is under this, for it costs nothing on the device."""
+"""AP points; what costs nothing on the device, other ranges and fine-tuning, is tried until the drop is under this."""
 
 RIVAL = 2.0
 """A rule whose error on the raw maps is more than this many times the least is not worth an attempt."""
@@ -71,6 +71,7 @@ class Search:
         runtime: str | None,
         stage: Callable[[str], AbstractContextManager[None]],
         report: Callable[[str], None],
+        fine_tuning: int,
     ) -> None:
         """Nothing is done yet.
 
@@ -81,6 +82,7 @@ class Search:
             runtime: see :func:`edge_yolov9.registry.open_session`.
             stage: see :class:`edge_yolov9.compiler.job.EmitJob`.
             report: takes one line per attempt.
+            fine_tuning: steps of it, 0 for none.
         """
         self._gate = gate
         self._emit = emit
@@ -88,6 +90,7 @@ class Search:
         self._runtime = runtime
         self._stage = stage
         self._report = report
+        self._fine_tuning = fine_tuning
         self.attempts: list[Attempt] = []
         self.sensitivity: dict[str, dict[str, float]] = {}
         self._latency: dict[str, Any] = {}
@@ -99,7 +102,7 @@ class Search:
             AccuracyError: there is none; the attempts have been reported.
             ParityError: a float artifact does not compute what the checkpoint computes.
         """
-        best = self._ranges(plan)
+        best = self._tuned(self._ranges(plan))
         if not best.within(self._gate.max_drop) and plan is not None:
             assert best.plan is not None
             found = self._exclude(best.plan)
@@ -115,15 +118,26 @@ class Search:
         tried = {"attempts": [attempt.as_dict() for attempt in self.attempts]}
         return {**tried, "sensitivity": self.sensitivity, **self._latency}
 
+    @property
+    def _aim(self) -> float:
+        return min(AIM, self._gate.max_drop)
+
     def _ranges(self, plan: Plan | None) -> Attempt:
         tried = [self._attempt(plan)]
-        wanted = min(AIM, self._gate.max_drop)
         for rule in () if plan is None else _rivals(plan):
-            if tried[-1].within(wanted):
+            if tried[-1].within(self._aim):
                 break
             assert plan is not None
             tried.append(self._attempt(plan.with_rule(rule)))
         return min(tried, key=_drop)
+
+    def _tuned(self, best: Attempt) -> Attempt:
+        """``best``, or the same with fine-tuned weights where that loses less."""
+        if best.plan is None or not self._fine_tuning or best.within(self._aim):
+            return best
+        with self._stage("fine-tune INT8 weights"):
+            plan = tune(best.plan, self._fine_tuning)
+        return min(best, self._attempt(plan), key=_drop)
 
     def _exclude(self, plan: Plan) -> Attempt | None:
         """The fewest of the most sensitive groups in float, found by doubling and then halving the interval."""
@@ -159,7 +173,7 @@ class Search:
 
     def _attempt(self, plan: Plan | None) -> Attempt:
         draft = self._emit(plan)
-        name = draft.manifest.precision if plan is None else plan.rule
+        name = draft.manifest.precision if plan is None else plan.title
         try:
             draft = self._vouch(draft)
         except ParityError as error:

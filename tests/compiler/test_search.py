@@ -35,6 +35,9 @@ class FakePlan:
     errors: dict[str, float]
     rule: str = "mse"
     floating: frozenset[str] = frozenset()
+    gain: float = 0.0
+    """Points that fine-tuning wins."""
+    title: str = "mse"
     graph: Any = field(default_factory=lambda: SimpleNamespace(convolutions=range(20)))
 
     @property
@@ -42,7 +45,7 @@ class FakePlan:
         return self.base[self.rule] + sum(points for group, points in self.hurts.items() if group not in self.floating)
 
     def with_rule(self, rule: str) -> FakePlan:
-        return replace(self, rule=rule)
+        return replace(self, rule=rule, title=rule)
 
     def keep_float(self, groups: list[str]) -> FakePlan:
         return replace(self, floating=self.floating | frozenset(groups))
@@ -90,10 +93,17 @@ def silent(name: str) -> Iterator[None]:
 @pytest.fixture
 def searching(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Search, list[str]]]:
     """``searching(max_drop, broken=...)`` -> a search over fake plans, and the lines that it prints."""
+
+    def tuned(plan: FakePlan, steps: int) -> FakePlan:
+        assert steps == 70
+        base = {plan.rule: plan.base[plan.rule] - plan.gain}
+        return replace(plan, base=base, gain=0.0, title=f"{plan.rule}, fine-tuned")
+
     monkeypatch.setattr(search, "OnnxHeads", lambda model: model)
+    monkeypatch.setattr(search, "tune", tuned)
     monkeypatch.setattr(Search, "_cost", lambda self, whole, found: {"latency": {"cost_percent": 7.0}})
 
-    def made(max_drop: float, broken: float = float("inf")) -> tuple[Search, list[str]]:
+    def made(max_drop: float, broken: float = float("inf"), steps: int = 0) -> tuple[Search, list[str]]:
         def emit(plan: FakePlan) -> Any:
             return SimpleNamespace(plan=plan, manifest=SimpleNamespace(precision="int8"))
 
@@ -103,7 +113,7 @@ def searching(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Search, li
             return draft
 
         lines: list[str] = []
-        made: Any = Search(FakeGate(max_drop), emit, vouch, None, silent, lines.append)  # type: ignore[arg-type]
+        made: Any = Search(FakeGate(max_drop), emit, vouch, None, silent, lines.append, steps)  # type: ignore[arg-type]
         return made, lines
 
     return made
@@ -125,6 +135,24 @@ def test_rules_that_are_nearly_as_good_are_tried_before_anything_costs(searching
     best = found.run(FakePlan({}, base, errors))
     assert [attempt.name for attempt in found.attempts] == ["mse", "per tensor", "percentile 99.99"]
     assert (best.name, best.plan.float_layers()) == ("percentile 99.99", [])
+
+
+def test_weights_are_fine_tuned_before_layers_go_back_to_float(searching: Callable[..., Any]) -> None:
+    found, lines = searching(0.5, steps=70)
+    best = found.run(FakePlan({}, {"mse": 0.6}, ONE, gain=0.3))
+    assert ([attempt.name for attempt in found.attempts], best.drop) == (["mse", "mse, fine-tuned"], pytest.approx(0.3))
+    assert "attempt 2: mse, fine-tuned: loses 0.30 AP points" in lines
+    found, _ = searching(0.5, steps=70)
+    best = found.run(FakePlan({"g0": 9.0}, {"mse": 0.3}, ONE, gain=0.1))
+    assert [(attempt.name, len(attempt.plan.float_layers())) for attempt in found.attempts] == [
+        ("mse", 0),
+        ("mse, fine-tuned", 0),
+        ("mse, fine-tuned", 1),
+    ]
+    found, _ = searching(0.5, steps=70)
+    assert found.run(FakePlan({}, {"mse": 0.4}, ONE, gain=-0.2)).name == "mse"  # it made it worse
+    found, _ = searching(0.5, steps=70)
+    assert len((found.run(FakePlan({}, {"mse": 0.1}, ONE)), found.attempts)[1]) == 1  # nothing to win
 
 
 def test_the_fewest_groups_go_back_to_float(searching: Callable[..., Any]) -> None:

@@ -6,7 +6,7 @@ One pass with ONNX Runtime, one image at a time; memory does not grow with the n
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -87,12 +87,21 @@ class Tensors:
     def __iter__(self) -> Any:
         """(1, 3, height, width) float32 RGB in [0, 1]."""
         for image in self.images:
-            yield np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1)[None], np.float32) / np.float32(255)
+            yield _pixels(image)
+
+    def __getitem__(self, index: int) -> NDArray[np.float32]:
+        """One of them."""
+        (image,) = replace(self.images, paths=(self.images.paths[index],))
+        return _pixels(image)
 
     def few(self, count: int) -> Tensors:
         """At most ``count`` of them, evenly spread."""
         paths = self.images.paths
         return Tensors(CalibrationSet(tuple(paths[:: -(-len(paths) // count)]), self.images.input_size))
+
+
+def _pixels(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1)[None], np.float32) / np.float32(255)
 
 
 def expose(model: onnx.ModelProto, tensors: Iterable[str]) -> onnx.ModelProto:

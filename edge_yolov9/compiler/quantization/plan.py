@@ -46,6 +46,13 @@ class Plan:
     floats: Graph | None = None
     """The graph before its biases were corrected."""
     images: Tensors | None = None
+    tuned: int = 0
+    """Steps of fine-tuning that its weights had, see ``tune``."""
+
+    @property
+    def title(self) -> str:
+        """Rule for ranges, and whether weights were fine-tuned."""
+        return f"{self.rule}, fine-tuned" if self.tuned else self.rule
 
     def range_of(self, tensor: str) -> Range:
         """The range of a quantized tensor."""
@@ -127,6 +134,7 @@ class Plan:
             "symmetric": self.scheme.symmetric,
             "equalized_channels": self.equalized,
             "bias_correction": True,
+            "fine_tuning_steps": self.tuned,
             "float_layers": self.float_layers(),
             "tensors": tensors,
         }

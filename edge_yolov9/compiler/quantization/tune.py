@@ -1,0 +1,135 @@
+"""Self-distillation: INT8 weights and biases are fine-tuned until the raw maps follow the float model's more closely.
+
+No labels are needed. The graph with its pairs runs in PyTorch, rounding passes gradients straight through, and what is
+learned are fractions of a rounding step: which way a weight rounds, and where an output's mean lies.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor
+
+from edge_yolov9.compiler.quantization import correct, qdq
+from edge_yolov9.compiler.quantization.interpret import OPERATORS, run
+from edge_yolov9.compiler.quantization.measure import Tensors, run_session
+from edge_yolov9.compiler.quantization.plan import Plan, with_weights
+from edge_yolov9.compiler.quantization.rules import LEAST_LOGIT, Array, Graph, Scheme
+
+BATCH = 4
+"""Images whose gradients are added up before the optimizer moves."""
+MEMORY = 2**31
+"""Bytes of activations; as many images of a batch run together as fit."""
+RATE = 3e-3
+"""Rounding steps by which Adam moves a weight at first; it falls to 0 along a cosine."""
+
+
+def tune(plan: Plan, steps: int, seed: int = 0) -> Plan:
+    """The plan with weights that were fine-tuned on its calibration images, all of them INT8.
+
+    Args:
+        plan: nothing of it in float.
+        steps: of the optimizer, each on BATCH images.
+        seed: of their order.
+    """
+    assert plan.floats is not None
+    assert plan.images is not None
+    assert not plan.floating
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    start, unit = _start(plan, device), _units(plan, device)
+    moved = {name: torch.zeros_like(value, requires_grad=True) for name, value in start.items()}
+    optimizer = torch.optim.Adam(list(moved.values()), lr=RATE)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (1 + math.cos(math.pi * step / steps)) / 2)
+    teacher, (source,) = run_session(plan.floats.model), plan.graph.inputs
+    student = qdq.insert(plan.graph, plan.ranges, replace(plan.scheme, integers=False))
+    together = max(size for size in (1, 2, 4) if size == 1 or size * _bytes(student) <= MEMORY)
+    images = _batches(plan.images, np.random.default_rng(seed), together)
+    for _ in range(steps):
+        learned = {name: (value + unit[name] * moved[name]).detach() for name, value in start.items()}
+        rounded = {name: _rounded(value, plan.scheme).requires_grad_() for name, value in learned.items()}
+        for _ in range(BATCH // together):
+            batch = next(images)
+            wanted = [teacher.run(None, {source: image}) for image in batch]
+            targets = [torch.from_numpy(np.concatenate(maps)).to(device) for maps in zip(*wanted, strict=True)]
+            given = {source: torch.from_numpy(np.concatenate(batch)).to(device)}
+            error = _error(run(student, given | rounded, ROUNDING), targets)
+            error.backward()  # type: ignore[no-untyped-call]
+        for name, value in rounded.items():
+            assert value.grad is not None
+            moved[name].grad = unit[name] * value.grad
+        optimizer.step()
+        schedule.step()
+    weights = {name: (value + unit[name] * moved[name]).detach().cpu().numpy() for name, value in start.items()}
+    return replace(
+        plan, graph=with_weights(plan.floats, weights), floats=_before_correction(plan, weights), tuned=steps
+    )
+
+
+def _batches(images: Tensors, order: np.random.Generator, size: int) -> Iterator[list[Array]]:
+    """Images in an order that is drawn anew when all have been used."""
+    queue: list[int] = []
+    while True:
+        while len(queue) < size:
+            queue += order.permutation(len(images)).tolist()
+        yield [images[queue.pop(0)] for _ in range(size)]
+
+
+def _bytes(model: onnx.ModelProto) -> int:
+    """What autograd keeps of one image, about: every tensor in float32 and a mask."""
+    shapes = onnx.shape_inference.infer_shapes(model).graph.value_info
+    return sum(5 * math.prod(int(size.dim_value) for size in item.type.tensor_type.shape.dim) for item in shapes)
+
+
+def _start(plan: Plan, device: torch.device) -> dict[str, Tensor]:
+    names = [name for node in plan.graph.convolutions for name in node.input[1:]]
+    return {name: torch.from_numpy(np.array(plan.graph.constants[name])).to(device) for name in names}
+
+
+def _units(plan: Plan, device: torch.device) -> dict[str, Tensor]:
+    """What 1 stands for: a kernel's rounding step per output channel, and a 127th of an output's deviation."""
+    found: dict[str, Tensor] = {}
+    for node in plan.graph.convolutions:
+        steps = qdq.weight_steps(plan.graph.constants[node.input[1]], plan.scheme)
+        found[node.input[1]] = torch.from_numpy(steps).reshape(-1, 1, 1, 1).to(device)
+        found[node.input[2]] = torch.from_numpy(plan.seen[node.output[0]].samples.std(axis=0) / 127).to(device)
+    return found
+
+
+def _rounded(value: Tensor, scheme: Scheme) -> Tensor:
+    """A kernel as INT8 holds it; a bias as it is."""
+    kernel = value.ndim > 1
+    return torch.from_numpy(qdq.rounded_weights(value.cpu().numpy(), scheme)).to(value.device) if kernel else value
+
+
+def _quantize(x: Tensor, step: Tensor, zero: Tensor, axis: int | None = None) -> Tensor:
+    """A pair in one, with a gradient of 1 inside the range; kernels are rounded already."""
+    if axis is not None:
+        return x
+    least, most = (-128, 127) if zero.dtype == torch.int8 else (0, 255)
+    return torch.fake_quantize_per_tensor_affine(x, float(step), int(zero), least, most)
+
+
+ROUNDING = OPERATORS | {"QuantizeLinear": _quantize, "DequantizeLinear": lambda x, *_, **__: x}
+
+
+def _error(maps: list[Tensor], wanted: list[Tensor]) -> Tensor:
+    """Squared error over squared value, summed over the raw maps; class logits as far as they are audible."""
+    total = torch.zeros((), device=maps[0].device)
+    for index, (got, want) in enumerate(zip(maps, wanted, strict=True)):
+        if index % 2:
+            got, want = got.clamp(min=LEAST_LOGIT), want.clamp(min=LEAST_LOGIT)
+        total = total + ((got - want) ** 2).sum() / (want**2).sum().clamp(min=1e-30)
+    return total
+
+
+def _before_correction(plan: Plan, learned: dict[str, Array]) -> Graph:
+    """The learned weights, and biases that bias correction turns into the learned ones: layers may go float later."""
+    assert plan.floats is not None
+    graph = with_weights(plan.floats, learned)
+    corrected = correct.biases(graph, plan.seen, plan.ranges, plan.scheme)
+    return with_weights(graph, {name: 2 * learned[name] - value for name, value in corrected.items()})

@@ -1,0 +1,90 @@
+"""Fine-tuning of INT8 weights, and the interpreter that gradients flow through."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from edge_yolov9.compiler.export import export_onnx
+from edge_yolov9.compiler.fold import fold
+from edge_yolov9.compiler.job import CalibrationSet
+from edge_yolov9.compiler.prune import prune
+from edge_yolov9.compiler.quantization import Plan, Scheme, make, tune
+from edge_yolov9.compiler.quantization.interpret import OPERATORS, run
+from edge_yolov9.compiler.quantization.measure import Tensors, raw_maps, relative_error
+from edge_yolov9.model import RawHeads, build
+from edge_yolov9.variants import GraphOptions
+from tests.compiler.test_quantization import SCHEMES
+from tests.targets.jobs import image_paths, make_job
+
+SIZE = 160
+
+
+def planned(folder: Path, scheme: Scheme) -> Plan:
+    job = make_job(folder, "int8", images=8, size=SIZE)
+    assert job.calibration is not None
+    return make(onnx.load(job.onnx), job.calibration, scheme)
+
+
+def unseen(plan: Plan) -> tuple[list[NDArray[np.float32]], list[list[NDArray[np.float32]]]]:
+    """Validation images and the float model's raw maps of them."""
+    images = list(Tensors(CalibrationSet(image_paths("val")[:8], (SIZE, SIZE))))
+    assert plan.floats is not None
+    return images, raw_maps(plan.floats.model, images)
+
+
+@pytest.mark.parametrize("activation", ["silu", "hardswish", "relu6"])
+def test_the_interpreter_computes_what_onnx_runtime_computes(activation: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    heads = RawHeads(fold(prune(build("yolov9-t", 2, GraphOptions(activation=activation)).eval()))).eval()
+    model = onnx.load(export_onnx(heads, (64, 96), tmp_path / "float.onnx"))
+    image = torch.rand(1, 3, 64, 96)
+    with torch.no_grad():
+        found = run(model, {"images": image}, OPERATORS)
+    (wanted,) = raw_maps(model, [image.numpy()])
+    assert relative_error([[item.numpy() for item in found]], [wanted]) < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", SCHEMES[1:])
+def test_the_raw_maps_come_closer(scheme: Scheme, tmp_path: Path) -> None:
+    plan = planned(tmp_path, scheme)
+    tuned = tune(plan, 12)
+    assert plan.floats is not None
+    assert plan.images is not None
+    seen = list(plan.images)
+    for images, wanted, share in ((seen, raw_maps(plan.floats.model, seen), 0.95), (*unseen(plan), 1.0)):
+        before, after = (relative_error(raw_maps(item.insert(), images), wanted) for item in (plan, tuned))
+        assert after < share * before
+    assert (plan.title, tuned.title, tuned.describe()["fine_tuning_steps"]) == (
+        plan.rule,
+        f"{plan.rule}, fine-tuned",
+        12,
+    )
+    for node in plan.graph.convolutions:
+        old, new = (np.abs(item.graph.constants[node.input[1]]).max() for item in (plan, tuned))
+        assert new == pytest.approx(old, rel=0.01)
+
+
+def test_layers_of_a_tuned_plan_can_go_back_to_float(tmp_path: Path) -> None:
+    plan = planned(tmp_path, SCHEMES[1])
+    tuned = tune(plan, 2)
+    same, group = tuned.keep_float([]), plan.graph.group[plan.graph.convolutions[4].input[0]]
+    for name, value in tuned.graph.constants.items():
+        np.testing.assert_allclose(same.graph.constants[name], value, rtol=1e-4, atol=1e-5)
+    kept = tuned.keep_float([group])
+    assert kept.float_layers()
+    images, wanted = unseen(plan)
+    assert relative_error(raw_maps(kept.insert(), images), wanted) < 1.2 * plan.errors[plan.rule]
+
+
+def test_the_same_seed_learns_the_same(tmp_path: Path) -> None:
+    plan = planned(tmp_path, SCHEMES[0])
+    once, twice = (tune(plan, 2).graph.constants for _ in range(2))
+    for name, value in once.items():
+        np.testing.assert_allclose(twice[name], value, rtol=1e-4, atol=1e-6)
