@@ -68,7 +68,7 @@ def test_a_checkpoint_for_people() -> None:
         "320 x 320",
         "training     2.7M parameters, 10.8 GFLOPs at 640 x 640, 2.7 at 320 x 320",
         "deployed     1.9M parameters, 7.1 GFLOPs at 640 x 640, 1.8 at 320 x 320",
-        "AP 0.6295",
+        "AP 0.6275",
         "MIT (BCCD)",
     ):
         assert words in text
@@ -83,7 +83,7 @@ def test_a_checkpoint_for_programs(tmp_path: Path) -> None:
     assert found["input_size"] == {"height": 320, "width": 320}
     assert set(found["cost"]) == {"training", "deployed"}
     assert found["cost"]["deployed"]["gflops_640"] == pytest.approx(4 * found["cost"]["deployed"]["gflops"], rel=1e-3)
-    assert found["facts"]["training"]["accuracy"]["AP"] == 0.629522
+    assert found["facts"]["training"]["accuracy"]["AP"] == 0.627459
 
 
 def test_the_published_figures_at_80_classes(tmp_path: Path) -> None:

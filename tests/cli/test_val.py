@@ -43,7 +43,7 @@ def test_the_demo_checkpoint_on_bccd(tmp_path):
     result = val(DEMO, "--data", DATA, "--json", tmp_path / "out.json")
     assert result.exit_code == 0, result.output
     data = json.loads((tmp_path / "out.json").read_text())
-    assert data["AP"] == pytest.approx(0.6295, abs=0.003)
+    assert data["AP"] == pytest.approx(0.6275, abs=0.003)
     assert set(FIGURES) < set(data)
     assert [entry["name"] for entry in data["classes"]] == ["RBC", "WBC", "Platelets"]
     assert (data["images"], data["input_size"], data["kind"]) == (72, [320, 320], "checkpoint")
