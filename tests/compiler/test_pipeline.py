@@ -95,6 +95,24 @@ def test_a_drop_over_the_budget_leaves_no_bundle(tmp_path: Path, monkeypatch: py
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
+def test_fine_tuning_is_an_attempt_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edge_yolov9.compiler import search
+
+    monkeypatch.setattr(search, "AIM", -100.0)
+    monkeypatch.setattr(search, "RIVAL", 0.0)
+    options = CompileOptions(
+        "openvino", precision="int8", input_size=(160, 160), calibration=DATA, calibration_images=8, fine_tuning=2
+    )
+    found = compile_checkpoint(DEMO, options, tmp_path / "b", print).manifest
+    first, second = found.extra["search"]["attempts"]
+    assert second["ranges"] == f"{first['ranges']}, fine-tuned"
+    assert abs(second["drop_points"] - first["drop_points"]) < 3
+    assert found.accuracy is not None
+    taken = second if found.extra["plan"]["fine_tuning_steps"] == 2 else first
+    assert found.accuracy["drop_points"] == taken["drop_points"] == min(first["drop_points"], second["drop_points"])
+
+
 class _Blind:
     """A detector that sees one object, wrongly placed, per frame."""
 
