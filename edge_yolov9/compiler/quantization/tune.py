@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -45,7 +46,7 @@ def tune(plan: Plan, steps: int, seed: int = 0) -> Plan:
     moved = {name: torch.zeros_like(value, requires_grad=True) for name, value in start.items()}
     optimizer = torch.optim.Adam(list(moved.values()), lr=RATE)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (1 + math.cos(math.pi * step / steps)) / 2)
-    teacher, (source,) = run_session(plan.floats.model), plan.graph.inputs
+    teacher = run_session(plan.floats.model)
     student = qdq.insert(plan.graph, plan.ranges, replace(plan.scheme, integers=False))
     together = max(size for size in (1, 2, 4) if size == 1 or size * _bytes(student) <= MEMORY)
     images = _batches(plan.images, np.random.default_rng(seed), together)
@@ -53,12 +54,7 @@ def tune(plan: Plan, steps: int, seed: int = 0) -> Plan:
         learned = {name: (value + unit[name] * moved[name]).detach() for name, value in start.items()}
         rounded = {name: _rounded(value, plan.scheme).requires_grad_() for name, value in learned.items()}
         for _ in range(BATCH // together):
-            batch = next(images)
-            wanted = [teacher.run(None, {source: image}) for image in batch]
-            targets = [torch.from_numpy(np.concatenate(maps)).to(device) for maps in zip(*wanted, strict=True)]
-            given = {source: torch.from_numpy(np.concatenate(batch)).to(device)}
-            error = _error(run(student, given | rounded, ROUNDING), targets)
-            error.backward()  # type: ignore[no-untyped-call]
+            _backward(teacher, student, next(images), rounded, device)
         for name, value in rounded.items():
             assert value.grad is not None
             moved[name].grad = unit[name] * value.grad
@@ -68,6 +64,18 @@ def tune(plan: Plan, steps: int, seed: int = 0) -> Plan:
     return replace(
         plan, graph=with_weights(plan.floats, weights), floats=_before_correction(plan, weights), tuned=steps
     )
+
+
+def _backward(
+    teacher: Any, student: onnx.ModelProto, batch: list[Array], weights: dict[str, Tensor], device: torch.device
+) -> None:
+    """Add up the gradients of ``weights``."""
+    source = student.graph.input[0].name
+    maps = zip(*(teacher.run(None, {source: image}) for image in batch), strict=True)
+    wanted = [torch.from_numpy(np.concatenate(images)).to(device) for images in maps]
+    given = {source: torch.from_numpy(np.concatenate(batch)).to(device)}
+    error = _error(run(student, given | weights, ROUNDING), wanted)
+    error.backward()  # type: ignore[no-untyped-call]
 
 
 def _batches(images: Tensors, order: np.random.Generator, size: int) -> Iterator[list[Array]]:
