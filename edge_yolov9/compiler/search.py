@@ -27,6 +27,9 @@ AIM = 0.2
 RIVAL = 2.0
 """A rule whose error on the raw maps is more than this many times the least is not worth an attempt."""
 
+NOISE = 0.5
+"""AP points: of rules that differ by less, the one with the least error on the raw maps is fine-tuned."""
+
 SUSPECTS = 8
 """Groups, the noisiest first, whose AP is measured before layers go back to float."""
 
@@ -132,11 +135,13 @@ class Search:
         return min(tried, key=_drop)
 
     def _tuned(self, best: Attempt) -> Attempt:
-        """``best``, or the same with fine-tuned weights where that loses less."""
+        """``best``, or an attempt with fine-tuned weights where that loses less."""
         if best.plan is None or not self._fine_tuning or best.within(self._aim):
             return best
+        plans = [attempt.plan for attempt in (best, *self.attempts) if attempt.within(_drop(best) + NOISE)]
+        start = min(filter(None, plans or [best.plan]), key=lambda plan: plan.errors[plan.rule])
         with self._stage("fine-tune INT8 weights"):
-            plan = tune(best.plan, self._fine_tuning)
+            plan = tune(start, self._fine_tuning)
         return min(best, self._attempt(plan), key=_drop)
 
     def _exclude(self, plan: Plan) -> Attempt | None:

@@ -149,6 +149,10 @@ def test_weights_are_fine_tuned_before_layers_go_back_to_float(searching: Callab
         ("mse, fine-tuned", 0),
         ("mse, fine-tuned", 1),
     ]
+    base, errors = {"mse": 0.9, "per tensor": 0.6, "min-max": 0.3}, {"mse": 0.02, "per tensor": 0.022, "min-max": 0.03}
+    found, _ = searching(0.1, steps=70)
+    found.run(FakePlan({}, base, errors, gain=0.55))  # 0.3 points are noise, 0.6 are not
+    assert (found.attempts[3].name, found.attempts[3].drop) == ("per tensor, fine-tuned", pytest.approx(0.05))
     found, _ = searching(0.5, steps=70)
     assert found.run(FakePlan({}, {"mse": 0.4}, ONE, gain=-0.2)).name == "mse"  # it made it worse
     found, _ = searching(0.5, steps=70)
