@@ -30,6 +30,9 @@ RIVAL = 2.0
 NOISE = 0.5
 """AP points: of rules that differ by less, the one with the least error on the raw maps is fine-tuned."""
 
+TUNABLE = 5.0
+"""AP points; fine-tuning does not mend what loses more."""
+
 SUSPECTS = 8
 """Groups, the noisiest first, whose AP is measured before layers go back to float."""
 
@@ -136,10 +139,12 @@ class Search:
 
     def _tuned(self, best: Attempt) -> Attempt:
         """``best``, or an attempt with fine-tuned weights where that loses less."""
-        if best.plan is None or not self._fine_tuning or best.within(self._aim):
+        if not self._fine_tuning or best.within(self._aim) or not best.within(TUNABLE):
             return best
-        plans = [attempt.plan for attempt in (best, *self.attempts) if attempt.within(_drop(best) + NOISE)]
-        start = min(filter(None, plans or [best.plan]), key=lambda plan: plan.errors[plan.rule])
+        plans = [attempt.plan for attempt in self.attempts if attempt.within(_drop(best) + NOISE)]
+        start = min(filter(None, plans), key=lambda plan: plan.errors[plan.rule], default=None)
+        if start is None:
+            return best
         with self._stage("fine-tune INT8 weights"):
             plan = tune(start, self._fine_tuning)
         return min(best, self._attempt(plan), key=_drop)

@@ -143,7 +143,7 @@ def test_weights_are_fine_tuned_before_layers_go_back_to_float(searching: Callab
     assert ([attempt.name for attempt in found.attempts], best.drop) == (["mse", "mse, fine-tuned"], pytest.approx(0.3))
     assert "attempt 2: mse, fine-tuned: loses 0.30 AP points" in lines
     found, _ = searching(0.5, steps=70)
-    best = found.run(FakePlan({"g0": 9.0}, {"mse": 0.3}, ONE, gain=0.1))
+    best = found.run(FakePlan({"g0": 4.0}, {"mse": 0.3}, ONE, gain=0.1))
     assert [(attempt.name, len(attempt.plan.float_layers())) for attempt in found.attempts] == [
         ("mse", 0),
         ("mse, fine-tuned", 0),
@@ -155,6 +155,9 @@ def test_weights_are_fine_tuned_before_layers_go_back_to_float(searching: Callab
     assert (found.attempts[3].name, found.attempts[3].drop) == ("per tensor, fine-tuned", pytest.approx(0.05))
     found, _ = searching(0.5, steps=70)
     assert found.run(FakePlan({}, {"mse": 0.4}, ONE, gain=-0.2)).name == "mse"  # it made it worse
+    found, _ = searching(0.5, steps=70)
+    found.run(FakePlan({"g0": 9.0}, {"mse": 0.3}, ONE, gain=0.1))  # beyond mending
+    assert [attempt.name for attempt in found.attempts] == ["mse", "mse"]
     found, _ = searching(0.5, steps=70)
     assert len((found.run(FakePlan({}, {"mse": 0.1}, ONE)), found.attempts)[1]) == 1  # nothing to win
 
@@ -209,7 +212,6 @@ def test_fragile_checkpoints_are_repaired(kind: str, target: str, tmp_path: Path
     save(fragile(kind), tmp_path / "fragile.safetensors")
     words = ["compile", tmp_path / "fragile.safetensors", "--target", target, "--precision", "int8"]
     words += ["--calibration", DATA, "--calibration-images", 48, "--max-drop", 0.5, "-o", tmp_path / "bundle"]
-    words += ["--fine-tuning", 0]  # which needs no other layers in float, and more time
     result = CliRunner().invoke(main, [str(word) for word in words])
     assert result.exit_code == 0, result.stderr
     manifest = read(tmp_path / "bundle").manifest

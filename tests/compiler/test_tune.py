@@ -71,16 +71,20 @@ def test_the_raw_maps_come_closer(scheme: Scheme, tmp_path: Path) -> None:
         assert new == pytest.approx(old, rel=0.01)
 
 
-def test_layers_of_a_tuned_plan_can_go_back_to_float(tmp_path: Path) -> None:
+def test_layers_of_a_tuned_plan_that_go_back_to_float_have_their_own_weights(tmp_path: Path) -> None:
     plan = planned(tmp_path, SCHEMES[1])
-    tuned = tune(plan, 2)
-    same, group = tuned.keep_float([]), plan.graph.group[plan.graph.convolutions[4].input[0]]
-    for name, value in tuned.graph.constants.items():
-        np.testing.assert_allclose(same.graph.constants[name], value, rtol=1e-4, atol=1e-5)
-    kept = tuned.keep_float([group])
-    assert kept.float_layers()
+    tuned, conv = tune(plan, 2), plan.graph.convolutions[4]
+    kept = tuned.keep_float([plan.graph.group[conv.input[0]]])
+    assert plan.floats is not None
+    floats = set(kept.float_layers())
+    assert conv.input[1].removesuffix(".weight") in floats
+    for node in plan.graph.convolutions:
+        own = plan.floats if node.input[1].removesuffix(".weight") in floats else tuned.graph
+        for name in node.input[1:]:
+            np.testing.assert_array_equal(kept.graph.constants[name], own.constants[name])
     images, wanted = unseen(plan)
     assert relative_error(raw_maps(kept.insert(), images), wanted) < 1.2 * plan.errors[plan.rule]
+    assert tuned.with_rule(plan.rule).title == plan.rule
 
 
 def test_the_same_seed_learns_the_same(tmp_path: Path) -> None:

@@ -46,8 +46,10 @@ class Plan:
     floats: Graph | None = None
     """The graph before its biases were corrected."""
     images: Tensors | None = None
+    learned: Mapping[str, Array] = field(default_factory=dict, repr=False)
+    """Kernels and biases of fine-tuning, see ``tune``; layers in float keep their own."""
     tuned: int = 0
-    """Steps of fine-tuning that its weights had, see ``tune``."""
+    """Steps of it."""
 
     @property
     def title(self) -> str:
@@ -73,17 +75,22 @@ class Plan:
 
     def with_rule(self, rule: str) -> Plan:
         """The same plan under another rule for ranges, all INT8."""
-        assert self.floats is not None
-        ranges = self.candidates[rule]
-        graph = with_weights(self.floats, correct.biases(self.floats, self.seen, ranges, self.scheme))
-        return replace(self, rule=rule, ranges=ranges, graph=graph, floating=frozenset())
+        plan = replace(self, rule=rule, ranges=self.candidates[rule], floating=frozenset(), learned={}, tuned=0)
+        return plan.keep_float(())
+
+    def with_learned(self, learned: Mapping[str, Array], steps: int) -> Plan:
+        """The same plan with fine-tuned kernels and biases."""
+        return replace(self, learned=learned, tuned=steps).keep_float(())
 
     def keep_float(self, groups: Iterable[str]) -> Plan:
         """The same plan with more groups in float."""
         assert self.floats is not None
         floating = self.floating | frozenset(groups)
-        biases = correct.biases(self.floats, self.seen, self.ranges, self.scheme, floating)
-        return replace(self, floating=floating, graph=with_weights(self.floats, biases))
+        changed = correct.biases(self.floats, self.seen, self.ranges, self.scheme, floating)
+        if self.learned:
+            integer = [node for node in self.graph.convolutions if node.input[2] in changed]
+            changed = {name: self.learned[name] for node in integer for name in node.input[1:]}
+        return replace(self, floating=floating, graph=with_weights(self.floats, changed))
 
     def alone(self, group: str) -> Plan:
         """The same plan with everything in float but one group and what lies inside its activation."""

@@ -16,11 +16,11 @@ import onnx
 import torch
 from torch import Tensor
 
-from edge_yolov9.compiler.quantization import correct, qdq
+from edge_yolov9.compiler.quantization import qdq
 from edge_yolov9.compiler.quantization.interpret import OPERATORS, run
 from edge_yolov9.compiler.quantization.measure import Tensors, run_session
-from edge_yolov9.compiler.quantization.plan import Plan, with_weights
-from edge_yolov9.compiler.quantization.rules import LEAST_LOGIT, Array, Graph, Scheme
+from edge_yolov9.compiler.quantization.plan import Plan
+from edge_yolov9.compiler.quantization.rules import LEAST_LOGIT, Array, Scheme
 
 BATCH = 4
 """Images whose gradients are added up before the optimizer moves."""
@@ -60,10 +60,8 @@ def tune(plan: Plan, steps: int, seed: int = 0) -> Plan:
             moved[name].grad = unit[name] * value.grad
         optimizer.step()
         schedule.step()
-    weights = {name: (value + unit[name] * moved[name]).detach().cpu().numpy() for name, value in start.items()}
-    return replace(
-        plan, graph=with_weights(plan.floats, weights), floats=_before_correction(plan, weights), tuned=steps
-    )
+    learned = {name: value + unit[name] * moved[name] for name, value in start.items()}
+    return plan.with_learned({name: value.detach().cpu().numpy() for name, value in learned.items()}, steps)
 
 
 def _backward(
@@ -133,11 +131,3 @@ def _error(maps: list[Tensor], wanted: list[Tensor]) -> Tensor:
             got, want = got.clamp(min=LEAST_LOGIT), want.clamp(min=LEAST_LOGIT)
         total = total + ((got - want) ** 2).sum() / (want**2).sum().clamp(min=1e-30)
     return total
-
-
-def _before_correction(plan: Plan, learned: dict[str, Array]) -> Graph:
-    """The learned weights, and biases that bias correction turns into the learned ones: layers may go float later."""
-    assert plan.floats is not None
-    graph = with_weights(plan.floats, learned)
-    corrected = correct.biases(graph, plan.seen, plan.ranges, plan.scheme)
-    return with_weights(graph, {name: 2 * learned[name] - value for name, value in corrected.items()})
