@@ -263,8 +263,8 @@ def _captured(
 
 
 def _without_password(url: str) -> str:
-    """For messages and file names: the credentials are nobody's business. A password may hold an @ itself."""
-    url = re.sub(r"//[^/\s]*@", "//", url)
+    """For messages and file names: the credentials are nobody's business. A password may hold an @ or a / itself."""
+    url = re.sub(r"//([^/:\s]*:(?!\d+/)\S*|[^/\s]*)@", "//", url)
     url = re.sub(r"""\b(user-id|user-pw)=("[^"]*"|\S+)\s*""", "", url)
     return re.sub(r"(?i)(?<![a-z])(pass|passwd|password|pwd|token)=[^&\s]*", r"\1=***", url)
 

@@ -100,6 +100,8 @@ def test_what_is_no_source(folder, capfd):
     [
         ("rtsp://user:secret@127.0.0.1:9/x", "rtsp://127.0.0.1:9/x"),
         ("rtsp://user:sec@secret@127.0.0.1:9/x", "rtsp://127.0.0.1:9/x"),
+        ("rtsp://user:sec/secret@127.0.0.1:9/x", "rtsp://127.0.0.1:9/x"),
+        ("rtsp://127.0.0.1:9/x@1", "rtsp://127.0.0.1:9/x@1"),
         (
             "http://127.0.0.1:9/x?user=me&Password=secret&channel=1",
             "http://127.0.0.1:9/x?user=me&Password=***&channel=1",
