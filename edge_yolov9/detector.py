@@ -108,6 +108,8 @@ class Detector:
         Raises:
             InputError, InferenceError: as for a single frame.
         """
+        if isinstance(frames, np.ndarray) and frames.ndim < 4:  # its rows would pass for grey frames
+            raise InputError(f"a batch is a list of frames, got one array {frames.shape}; call detect(frame) for one")
         from edge_yolov9.sources import Frame, Source
 
         images = (Frame(image, "", index, 0.0) for index, image in enumerate(frames))

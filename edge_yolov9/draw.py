@@ -5,8 +5,10 @@ from __future__ import annotations
 import colorsys
 
 import cv2
+import numpy as np
 
 from edge_yolov9.detections import Detections
+from edge_yolov9.errors import InputError
 from edge_yolov9.geometry import Image
 
 Colour = tuple[int, int, int]
@@ -23,7 +25,13 @@ def class_colour(index: int) -> Colour:
 
 
 def annotate(frame: Image, found: Detections) -> Image:
-    """A copy of ``frame`` (H, W, 3) BGR with boxes and labels, the most confident on top; sizes follow the frame's."""
+    """A copy of ``frame`` (H, W, 3) uint8 BGR with boxes and labels, the most confident on top; sizes follow its size.
+
+    Raises:
+        InputError: the frame is of another type.
+    """
+    if getattr(frame, "dtype", None) != np.uint8:
+        raise InputError(f"expected a uint8 frame to draw on, got {getattr(frame, 'dtype', type(frame).__name__)}")
     canvas = frame.copy(order="C")
     unit = max(1.0, (frame.shape[0] + frame.shape[1]) / 1000)
     line = round(1.5 * unit)

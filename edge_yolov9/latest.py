@@ -28,7 +28,7 @@ class Latest(Generic[T]):
         self._release, self._stop_waiting = release, stop
         self._changed = threading.Condition()
         self._newest: list[T] = []
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._ended = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._read, name="latest", daemon=True)
@@ -74,7 +74,7 @@ class Latest(Generic[T]):
                     self.dropped += len(self._newest)
                     self._newest[:] = [item]
                     self._changed.notify_all()
-        except Exception as error:  # the consumer raises it
+        except BaseException as error:  # the consumer raises it, also a SystemExit of the status callback
             self._error = error
         finally:
             self._release()

@@ -178,18 +178,22 @@ class _Handler(BaseHTTPRequestHandler):
         self._owner = owner
         super().__init__(*connection)
 
+    def handle(self) -> None:
+        """Serve one visitor, who may leave at any moment, or take nothing any more."""
+        with suppress(ConnectionError, TimeoutError):
+            super().handle()
+
     def do_GET(self) -> None:
         """One page, one frame, or frames until somebody leaves."""
         path = self.path.partition("?")[0]
-        with suppress(ConnectionError, TimeoutError):  # the viewer left, or takes nothing any more
-            if path == "/":
-                self._answer("text/html; charset=utf-8", self._owner.page)
-            elif path == "/frame.jpg" and (newest := self._owner.newest()) is not None:
-                self._answer("image/jpeg", newest[1])
-            elif path == "/stream":
-                self._stream()
-            else:
-                self.send_error(404)
+        if path == "/":
+            self._answer("text/html; charset=utf-8", self._owner.page)
+        elif path == "/frame.jpg" and (newest := self._owner.newest()) is not None:
+            self._answer("image/jpeg", newest[1])
+        elif path == "/stream":
+            self._stream()
+        else:
+            self.send_error(404)
 
     def _stream(self) -> None:
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)

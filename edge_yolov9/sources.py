@@ -137,7 +137,7 @@ def open_source(
         SourceError: there is no such source, or nothing in it decodes. Decoding errors come while iterating.
     """
     text = str(spec).strip()
-    if isinstance(spec, int) or re.fullmatch(r"\d+", text):
+    if re.fullmatch(r"\d{1,9}", text):  # OpenCV crashes on a negative index
         name = f"camera {int(text)}"
         return _captured(lambda: OpenCVCapture(name, int(text)), name, latest, status)
     if re.search(r"\s!\s", text):
@@ -263,8 +263,10 @@ def _captured(
 
 
 def _without_password(url: str) -> str:
-    """For messages and file names: the credentials are nobody's business."""
-    return re.sub(r"//[^/@\s]*@|\b(user-id|user-pw)=\S+\s*", lambda found: "" if found.group(1) else "//", url)
+    """For messages and file names: the credentials are nobody's business. A password may hold an @ or a / itself."""
+    url = re.sub(r"//([^/:\s]*:(?!\d+/)\S*|[^/\s]*)@", "//", url)
+    url = re.sub(r"""\b(user-id|user-pw)=("[^"]*"|\S+)\s*""", "", url)
+    return re.sub(r"(?i)(?<![a-z])(pass|passwd|password|pwd|token)=[^&\s]*", r"\1=***", url)
 
 
 def _jpeg_size(head: bytes) -> tuple[int, int] | None:

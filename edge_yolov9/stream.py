@@ -29,7 +29,7 @@ class Result:
 
     frame: Frame | None
     found: Detections | None = None
-    error: Exception | None = None
+    error: BaseException | None = None
 
     def stale(self, period: float) -> bool:
         """Whether it has waited too long to be called the newest. ``period`` is that of the frames, in seconds."""
@@ -65,13 +65,13 @@ class Exchange:
                 if self._closed or self._ended:
                     return None
                 number = self._pulled
-            error: Exception | None = None
+            error: BaseException | None = None
             try:
                 frame = next(self.source)
             except StopIteration:
                 self._end()
                 return None
-            except Exception as failure:
+            except BaseException as failure:  # the consumer raises it
                 error = failure
             with self._changed:
                 self._pulled += 1
@@ -180,6 +180,8 @@ class Stream:
             self.close()
             raise StopIteration
         if result.error is not None:
+            if result.frame is None:  # the source's own
+                self.close()
             raise result.error
         assert result.frame is not None
         assert result.found is not None

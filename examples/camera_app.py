@@ -53,8 +53,7 @@ def write_on(picture: Any, text: str) -> None:
 def save(picture: Any) -> None:
     """Write a snapshot into the current folder."""
     path = f"{datetime.now():%Y%m%d-%H%M%S-%f}.jpg"
-    cv2.imwrite(path, picture)
-    print(f"saved {path}", flush=True)
+    print(f"saved {path}" if cv2.imwrite(path, picture) else f"cannot write {path}", flush=True)
 
 
 class Screen:

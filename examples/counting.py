@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from edge_yolov9.detections import Detections
+from edge_yolov9.errors import InputError
 
 Point = tuple[float, float]
 """x, y in pixels of the frame."""
@@ -47,6 +48,10 @@ class LineCounter:
     to_left: Counter[str] = field(default_factory=Counter)
     _side: dict[int, tuple[int, int]] = field(default_factory=dict)
     _updates: int = 0
+
+    def __post_init__(self) -> None:
+        if not np.hypot(*np.subtract(self.end, self.start)) > 0:
+            raise InputError(f"a line needs two different points, got {self.start} and {self.end}")
 
     def update(self, found: Detections) -> list[tuple[int, str, bool]]:
         """Take the next frame's objects; (track id, class name, whether to the right) of each that has just crossed."""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from edge_yolov9 import Detections
+from edge_yolov9.errors import InputError
 from tests.conftest import EXAMPLES
 
 sys.path.insert(0, str(EXAMPLES))
@@ -52,6 +53,12 @@ def test_beginning_on_the_line_is_no_crossing() -> None:
     line = LineCounter((0, 100), (200, 100), margin=8)
     walk(line, (50, 102), (50, 150))
     assert not line.to_right
+
+
+@pytest.mark.parametrize("end", [(5, 5), (float("nan"), 0)])
+def test_a_line_has_two_ends(end: tuple[float, float]) -> None:
+    with pytest.raises(InputError, match="two different points"):
+        LineCounter((5, 5), end)
 
 
 def test_around_the_end_is_no_crossing() -> None:

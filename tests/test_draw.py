@@ -1,7 +1,9 @@
 import numpy as np
+import pytest
 
 from edge_yolov9.detections import Detections
 from edge_yolov9.draw import annotate, class_colour
+from edge_yolov9.errors import InputError
 
 
 def found(rows, names=("cell", "Zelle é")):
@@ -51,3 +53,9 @@ def test_lines_grow_with_the_frame():
         return int((drawn[side // 2] != 0).any(axis=1).sum())
 
     assert coloured(4000) > 2 * coloured(300)
+
+
+@pytest.mark.parametrize("frame", [None, np.zeros((20, 20, 3), np.float32)])
+def test_only_bytes_are_drawn_on(frame):
+    with pytest.raises(InputError, match="expected a uint8 frame"):
+        annotate(frame, found([(0, 2, 4, 8, 8, 0.9)]))

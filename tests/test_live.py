@@ -17,7 +17,7 @@ from edge_yolov9 import live
 from edge_yolov9.errors import SourceError
 from edge_yolov9.live import Reader, Status
 from edge_yolov9.sources import open_source
-from tests.streams import Plug
+from tests.streams import Plug, detectors
 
 pytestmark = pytest.mark.usefixtures("impatient", "nothing_leaks")
 
@@ -76,14 +76,23 @@ def test_closing_ends_a_wait_and_the_thread(monkeypatch: pytest.MonkeyPatch) -> 
         assert not consumer.is_alive()
 
 
-def test_what_the_callback_raises_ends_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge_yolov9.sources.OpenCVCapture", lambda *_: Plug([2])())
+@pytest.mark.parametrize("latest", [True, False])
+@pytest.mark.parametrize("error", [SourceError, SystemExit])
+def test_what_the_callback_raises_ends_the_stream(
+    monkeypatch: pytest.MonkeyPatch, error: type[BaseException], latest: bool
+) -> None:
+    plug = Plug([2])
+    monkeypatch.setattr("edge_yolov9.sources.OpenCVCapture", lambda *_: plug())
 
     def enough(status: Status) -> None:
-        raise SourceError(f"given up: {status.reason}")
+        raise error(f"given up: {status.reason}")
 
-    with open_source(0, status=enough) as source, pytest.raises(SourceError, match="given up: it gave no more frames"):
-        list(source)
+    with detectors(monkeypatch) as make:
+        stream = make().stream(0, latest=latest, status=enough)
+        with pytest.raises(error, match="given up: it gave no more frames"):
+            list(stream)
+        assert plug.released == 1
+        assert next(stream, None) is None
 
 
 def test_a_camera_that_never_gave_a_frame_is_an_error_at_once() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -176,6 +177,20 @@ def test_an_open_server_does_not_hold_the_process_back() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
     assert done.stdout == "[]\n"
+
+
+def test_visitors_that_hang_up_are_no_news(server: MjpegServer, capfd: pytest.CaptureFixture[str]) -> None:
+    for request in (b"", b"GET / HTT", b"\x16\x03\xff\r\n\r\n", b"GET /stream HTTP/1.1\r\n\r\n"):
+        visitor = socket.create_connection(("127.0.0.1", int(server.url.rstrip("/").rpartition(":")[2])))
+        visitor.sendall(request)
+        wait_for(lambda: viewers() > 0)
+        visitor.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, not a farewell
+        visitor.close()
+    for value in range(20):
+        server.show(plain(value))
+        time.sleep(0.01)
+    wait_for(lambda: viewers() == 0)
+    assert capfd.readouterr().err == ""
 
 
 def test_many_short_visits_leave_nothing(server: MjpegServer) -> None:

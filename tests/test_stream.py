@@ -135,6 +135,8 @@ def test_batch_gives_what_single_calls_give(detector: Callable[..., Detector]) -
     assert detect.batch([]) == []
     with pytest.raises(InputError, match="a frame must be"):
         detect.batch([*pictures, np.zeros((2, 2), np.float32)])  # type: ignore[list-item]
+    with pytest.raises(InputError, match="a batch is a list of frames"):
+        detect.batch(pictures[0])  # type: ignore[arg-type]
     detect.close()
     with pytest.raises(InferenceError, match="closed"):
         detect.batch(pictures)

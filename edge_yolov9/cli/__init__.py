@@ -52,9 +52,11 @@ class Verbs(click.Group):
             raise click.ClickException(" ".join(str(error).split())) from error
         except ModuleNotFoundError as error:
             raise click.ClickException(_missing(error)) from error
-        except BrokenPipeError:
+        except OSError as error:  # standard output has gone, or its disk is full
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            ctx.exit(1)
+            if isinstance(error, BrokenPipeError):
+                ctx.exit(1)
+            raise click.ClickException(str(error)) from error
 
 
 def _missing(error: ModuleNotFoundError) -> str:

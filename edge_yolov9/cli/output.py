@@ -26,6 +26,9 @@ def write_json(data: Any, path: str | Path) -> None:
     file = Path(path)
     partial: str | None = None
     try:
+        if file.exists() and not (file.is_file() or file.is_dir()):  # /dev/stdout is written to, never replaced
+            file.write_text(text, encoding="utf-8")
+            return
         file.parent.mkdir(parents=True, exist_ok=True)
         if file.is_dir():
             raise InputError(f"cannot write JSON to {file}: it is a folder; name a file")
@@ -76,8 +79,12 @@ class JsonLines:
     def __enter__(self) -> JsonLines:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self._file.close()
+        except OSError as error:  # writes once more what it could not write
+            if kind is None:
+                raise self._failure(error) from error
 
 
 def printable(line: str) -> str:

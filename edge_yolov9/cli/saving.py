@@ -8,6 +8,7 @@ from types import TracebackType
 
 import cv2
 
+from edge_yolov9.capture import quiet
 from edge_yolov9.errors import InputError
 from edge_yolov9.geometry import Image
 from edge_yolov9.sources import Frame, Source
@@ -39,7 +40,8 @@ class Saver:
             raise InputError(f"cannot save to {folder}: {error.strerror or error}") from None
         self._folder = folder
         self._fps = source.fps or DEFAULT_FPS
-        stem = path.stem if source.kind == "video" else re.sub(r"[^A-Za-z0-9]+", "-", source.name).strip("-")
+        named = source.kind == "video" and not re.search(r"://|\s!\s", source.name)
+        stem = path.stem if named else re.sub(r"[^A-Za-z0-9]+", "-", source.name).strip("-")[:100]
         self._pictures = source.kind in ("image", "folder")
         self._video = folder / f"{stem}.mp4"
         self._partial = folder / f".{stem}.partial.mp4"
@@ -86,8 +88,18 @@ class Saver:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._writer is not None:
-            self._writer.release()
-            if error is None:
-                self._partial.replace(self._video)
-        self._partial.unlink(missing_ok=True)
+        try:
+            if self._writer is not None:
+                self._writer.release()
+                if error is None:
+                    self._check()
+                    self._partial.replace(self._video)
+        finally:
+            self._partial.unlink(missing_ok=True)
+
+    def _check(self) -> None:
+        """OpenCV says nothing of a write that failed; the index comes last, and without it nothing opens."""
+        with quiet():
+            whole = cv2.VideoCapture(str(self._partial)).isOpened()
+        if not whole:
+            raise InputError(f"cannot save {self._video}: what was written does not open again; is the disk full?")

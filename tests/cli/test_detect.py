@@ -184,6 +184,14 @@ def test_a_failure_leaves_no_half_video(bundle, pictures, tmp_path, monkeypatch)
     assert not (tmp_path / "out.json").exists()
 
 
+def test_a_video_given_as_url_is_not_replaced(bundle, pictures, tmp_path):
+    film = filmed(pictures, tmp_path / "film.avi").rename(tmp_path / "film.mp4")
+    before = film.read_bytes()
+    assert detect(bundle, film.as_uri(), "--save", tmp_path).exit_code == 0
+    assert film.read_bytes() == before
+    assert len(list(tmp_path.glob("file-*-film-mp4.mp4"))) == 1
+
+
 class Camera:
     """Stands in for cv2.VideoCapture: the same picture for ever; Ctrl-C comes with the fourth."""
 

@@ -1,8 +1,13 @@
 import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
 
 import pytest
 
-from edge_yolov9.cli.output import check_writable, write_json
+from edge_yolov9.cli.output import JsonLines, check_writable, write_json
 from edge_yolov9.errors import InputError
 
 
@@ -43,3 +48,25 @@ def test_bad_destinations_are_input_errors(tmp_path):
     check_writable("-")
     check_writable(None)
     assert [item.name for item in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_pipe_is_written_to_and_stays_one(tmp_path):
+    pipe, read = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()), daemon=True)
+    reader.start()
+    write_json([1], pipe)
+    reader.join(5)
+    assert read == ["[\n  1\n]\n"]
+    assert pipe.is_fifo()
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full, a disk that is full")
+def test_a_full_disk_is_one_line(tmp_path):
+    (tmp_path / "full.jsonl").symlink_to("/dev/full")
+    with pytest.raises(InputError, match="No space left"), JsonLines(tmp_path / "full.jsonl") as lines:
+        lines.write({"a": 1})
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "edge_yolov9", "targets"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "Error: [Errno 28] No space left on device\n")
