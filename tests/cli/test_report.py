@@ -5,8 +5,10 @@ from __future__ import annotations
 import html
 import json
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +209,24 @@ def test_what_is_missing_is_said(
     assert column["accuracy"]["AP"] > 0.4
     refused(bundle, "-o", tmp_path / "nothing", says="the runtime fell over")
     assert not (tmp_path / "nothing" / "report.json").exists()
+
+
+def test_sigterm_ends_the_process_that_measures_too(compiled: Compiled, tmp_path: Path) -> None:
+    """Else it would keep the cores busy while the next report measures."""
+    words = ("report", str(compiled("onnx", "fp32")), "--seconds", "60", "-o", str(tmp_path / "out"))
+    command = [sys.executable, "-m", "edge_yolov9", *words]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if "start-up" in line)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        deadline = time.monotonic() + 20
+        while not (found := children.read_text().split()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 1
+    assert found
+    assert not any(Path(f"/proc/{child}").exists() for child in found)
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 @pytest.mark.skipif(TARGETS["jetson"].runtime is not None, reason="TensorRT is installed here")
