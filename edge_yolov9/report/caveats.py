@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from edge_yolov9.bundle import Manifest
 from edge_yolov9.report.probe import MISSING
 
 LEAST_SECONDS = 60.0
@@ -31,6 +32,13 @@ def collect(found: Mapping[str, Any], before: float | None, beside: float | None
         *_noise(found["latency"]),
         *_blind(found),
     ]
+
+
+def elsewhere(manifest: Manifest) -> list[str]:
+    """LiteRT runs the model that was not compiled for the NPU."""
+    if "npu" not in manifest.extra:
+        return []
+    return [f"the bundle is for {manifest.board}, but the model ran on the CPU: none of these figures is of the NPU"]
 
 
 def _governor(governor: Any) -> list[str]:

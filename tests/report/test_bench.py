@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edge_yolov9 import bundle as bundles
 from edge_yolov9.errors import BundleError, RuntimeNotInstalled
-from edge_yolov9.report import bench, caveats, footprint
+from edge_yolov9.report import bench, caveats, footprint, worker
 from edge_yolov9.report.probe import MISSING
 from tests.report.conftest import Machine
 from tests.report.machine_tree import PMIC_WATTS, vcgencmd
@@ -72,9 +75,21 @@ def test_a_jetson_bundle_without_tensorrt(tiny: Path, tmp_path: Path) -> None:
         bench.measure(folder, seconds=0.1, frames=1)
 
 
-def test_a_model_that_its_runtime_refuses(tiny: Path, tmp_path: Path) -> None:
-    from edge_yolov9 import bundle as bundles
+def test_a_model_that_runs_on_something_else_says_so(tiny: Path) -> None:
+    manifest = bundles.read(tiny).manifest
+    assert caveats.elsewhere(manifest) == []
+    (told,) = caveats.elsewhere(replace(manifest, board="ethos-u65", extra={"npu": {}}))
+    assert "is for ethos-u65, but the model ran on the CPU" in told
+    notices = worker.Notices()
+    logger = logging.getLogger("edge_yolov9.targets.openvino.session")
+    logger.addHandler(notices)
+    for text in ("no %s here", "no %s here"):
+        logger.warning(text, "NPU")
+    logger.removeHandler(notices)
+    assert list(notices.texts) == ["no NPU here"]
 
+
+def test_a_model_that_its_runtime_refuses(tiny: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(tiny, tmp_path / "broken")
     (folder / "model.onnx").write_bytes(b"no model")
     bundles.seal(folder, bundles.read(tiny).manifest)
