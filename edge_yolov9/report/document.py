@@ -96,7 +96,7 @@ def read(path: Path) -> Document:
         InputError: it is missing, not a report, of a newer schema, or malformed.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except OSError as error:
         raise InputError(f"cannot read the report {path}: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:
@@ -113,6 +113,10 @@ def read(path: Path) -> Document:
     for entry in data["columns"]:
         _check(path, entry)
     return data
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"it holds {constant}")
 
 
 def _check(path: Path, entry: Any) -> None:

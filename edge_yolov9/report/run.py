@@ -125,10 +125,10 @@ def score(path: Path, found: ImageSet, tell: Tell) -> Run:
         try:
             names = tuple(str(name) for name in entry["bundle"]["names"])
             boxes = Found.from_dict(entry.pop("detections")["images"], names)
+            _same_pictures(boxes, found)
+            _accuracy(run, place, boxes, found)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise document.malformed(path, error) from None
-        _same_pictures(boxes, found)
-        _accuracy(run, place, boxes, found)
     return run
 
 

@@ -148,6 +148,9 @@ def test_detections_are_scored_elsewhere(
     assert scored["accuracy"] == once["accuracy"]
     assert (scored["missing"], "detections" in scored) == ({}, False)
     assert not loaded(tmp_path / "scored" / "report.json")["partial"]
+    detections["columns"][0]["bundle"]["accuracy"] = {"float": {"AP": 1}}
+    (tmp_path / "bad.json").write_text(json.dumps(detections))
+    refused("--score", tmp_path / "bad.json", "--data", data, "-o", tmp_path / "x", says="it has no 'classes'")
     other = small_data(tmp_path / "more", 6)
     refused("--score", tmp_path / "board" / "detections.json", "--data", other, "-o", tmp_path / "x", says="2 without")
     changed = shutil.copytree(data.parent, tmp_path / "changed")
@@ -155,6 +158,25 @@ def test_detections_are_scored_elsewhere(
     shutil.copy(pictures[0], pictures[1])
     words = ("--score", tmp_path / "board" / "detections.json", "--data", changed / "data.yaml", "-o", tmp_path / "x")
     refused(*words, says="is not the picture that the detections are of")
+
+
+def test_a_file_name_that_is_not_utf8(quick: list[Path], compiled: Compiled, data: Path, tmp_path: Path) -> None:
+    bundle, name = compiled("onnx", "fp32"), "x\udcff"
+    folder = shutil.copytree(data.parent, tmp_path / "copy")
+    for kind in ("images", "labels"):
+        first = min((folder / kind).iterdir())
+        first.rename(first.with_name(f"{name}{first.suffix}"))
+    words = ("--detections-only", "-o", tmp_path / "board", "--json", tmp_path / "copy.json")
+    fine(bundle, "--data", folder / "images", *words)
+    assert loaded(tmp_path / "copy.json") == loaded(tmp_path / "board" / "detections.json")
+    words = ("--data", folder / "data.yaml", "-o", tmp_path / "scored")
+    fine("--score", tmp_path / "board" / "detections.json", *words)
+    assert f"{name}.jpg" in loaded(tmp_path / "board" / "detections.json")["columns"][0]["detections"]["images"]
+    made = loaded(tmp_path / "scored" / "report.json")
+    made["columns"][0]["label"] = name
+    (tmp_path / "made.json").write_text(json.dumps(made))
+    fine(tmp_path / "made.json", "-o", tmp_path / "again")
+    assert "x\\udcff" in (tmp_path / "again" / "report.html").read_text()
 
 
 DEVICE = """
@@ -325,6 +347,7 @@ def test_reports_that_are_none(good: Path, data: Path, tmp_path: Path) -> None:
     for content, says in (
         ("", "is not JSON"),
         ("[" * 100_000, "is not JSON"),
+        ('{"schema": NaN}', "it holds NaN"),
         ("{}", "is not a report of edge-yolov9"),
         (json.dumps({**made, "schema_version": 2}), "reads up to 1; update edge-yolov9"),
         (json.dumps({**made, "schema_version": "1"}), "report schema '1'"),
