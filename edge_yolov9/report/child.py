@@ -33,7 +33,9 @@ def run(module: str, settings: dict[str, Any], progress: Progress) -> dict[str, 
         json.dump(settings, given)
         given.seek(0)
         command = [sys.executable, "-m", f"edge_yolov9.report.{module}"]
-        with subprocess.Popen(command, stdin=given, stdout=subprocess.PIPE, stderr=log, text=True, errors="replace") as process:
+        with subprocess.Popen(
+            command, stdin=given, stdout=subprocess.PIPE, stderr=log, text=True, errors="replace"
+        ) as process:
             try:
                 found = _listen(process.stdout or (), progress)
             except BaseException:
