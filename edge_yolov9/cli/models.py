@@ -124,7 +124,7 @@ def _timed(found: Sequence[Bundle], made: Sequence[Bundle], tell: Tell) -> list[
             one.manifest.variant.rpartition("-")[2],
             {
                 "what": _what(one) + (", random weights" if one in made else ""),
-                "bytes": sum((one.path / name).stat().st_size for name in one.manifest.files),
+                "bytes": one.bytes,
                 "latency_ms": few(times),
             },
         )

@@ -30,7 +30,6 @@ def collect(found: Mapping[str, Any], before: float | None, beside: float | None
         *_load("during the measurement", beside),
         *_length(found["latency"]),
         *_noise(found["latency"]),
-        *_blind(found),
     ]
 
 
@@ -75,11 +74,12 @@ def _noise(latency: Mapping[str, Any]) -> list[str]:
     return [f"latency was unsteady: medians of {total['p50']:g} ms moved by {100 * share:.0f} % between rounds"]
 
 
-def _blind(found: Mapping[str, Any]) -> list[str]:
+def unread(found: Mapping[str, Any]) -> dict[str, str]:
+    """Sensors that told nothing, by name, and why."""
     heat = found["heat"]
-    missing = {
+    told = {
         "power": found["power"].get("unavailable"),
-        **{name: heat[name] for name in heat if name != "throttling"},
+        "temperatures": heat["temperatures_c"],
+        "clocks": heat["clocks_mhz"],
     }
-    names = [name.partition("_")[0] for name, value in missing.items() if isinstance(value, str)]
-    return [f"sensors that cannot be read here: {', '.join(names)}"] if names else []
+    return {name: value.removeprefix(MISSING) for name, value in told.items() if isinstance(value, str)}

@@ -27,14 +27,13 @@ Document = dict[str, Any]
 def column(opened: Bundle, label: str) -> Column:
     """A column that names its bundle and holds no figure yet."""
     manifest = opened.manifest
-    sizes = {name: (opened.path / name).stat().st_size for name in manifest.files}
     return {
         "label": label,
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "bundle": {
             "path": str(opened.path),
             "sha256": opened.digest,
-            "bytes": sum(sizes.values()),
+            "bytes": opened.bytes,
             "variant": manifest.variant,
             "target": manifest.target,
             "board": manifest.board,
