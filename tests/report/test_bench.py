@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,10 @@ import pytest
 
 from edge_yolov9 import bundle as bundles
 from edge_yolov9.errors import BundleError, RuntimeNotInstalled
+from edge_yolov9.registry import open_session
 from edge_yolov9.report import bench, caveats, footprint, worker
 from edge_yolov9.report.probe import MISSING
+from tests.conftest import ROOT
 from tests.report.conftest import Machine
 from tests.report.machine_tree import PMIC_WATTS, vcgencmd
 
@@ -26,12 +29,36 @@ def one_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(footprint, "STARTS", 1)
 
 
+NAMED = {
+    *("packages", "by_package", "files_mb", "rails"),
+    *("governor", "clock_limits_mhz", "clocks_mhz", "temperatures_c", "mhz"),
+}
+"""Objects whose keys are names of packages, files and sensors."""
+
+
+def keys(value: Any, parent: str = "") -> set[str]:
+    if not isinstance(value, dict):
+        return set()
+    named = parent in NAMED and not set(value) & NAMED
+    return (set() if named else set(value)).union(*(keys(item, key) for key, item in value.items()))
+
+
+def documented(found: dict[str, Any]) -> None:
+    """Every key of the six sections is in the table of docs/measuring.md, which has no other."""
+    text = (ROOT / "docs" / "measuring.md").read_text().partition("## Keys of")[2].partition("## Where power")[0]
+    told = set(re.findall(r"`(\w+)`", text))
+    written = keys({name: found[name] for name in SECTIONS - {"warnings"}})
+    assert written - told == set()
+    assert told - written <= {"unavailable", "note"}
+
+
 def test_on_a_raspberry_pi(tiny: Path, machine: Machine, programs: Path) -> None:
     vcgencmd(programs, "0x50005")
     told: list[str] = []
     found = bench.measure(tiny, seconds=2, frames=12, progress=told.append, threads=1, root=machine("raspberry-pi-5"))
     json.dumps(found, allow_nan=False)
     assert set(found) == SECTIONS
+    documented(found)
     assert told[-3:] == ["latency by stage, 12 frames", "sustained run, 2 s", "throughput, 0.67 s"]
     assert found["machine"]["board"].startswith("Raspberry Pi 5")
     power, sustained = found["power"], found["latency"]["sustained"]
@@ -90,6 +117,12 @@ def test_a_model_that_runs_on_something_else_says_so(tiny: Path) -> None:
         logger.warning(text, "NPU")
     logger.removeHandler(notices)
     assert list(notices.texts) == ["no NPU here"]
+
+
+def test_a_path_that_its_runtime_refuses(tiny: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny, tmp_path / "x\udcff")
+    with pytest.raises(BundleError, match="not UTF-8 in this locale"):
+        open_session(bundles.read(folder))
 
 
 def test_a_model_that_its_runtime_refuses(tiny: Path, tmp_path: Path) -> None:
