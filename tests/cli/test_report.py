@@ -9,15 +9,17 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
-from edge_yolov9.cli import main
-from edge_yolov9.errors import InferenceError
-from edge_yolov9.registry import TARGETS
+from edge_yolov9 import bundle as bundles
+from edge_yolov9.cli import main, models
+from edge_yolov9.errors import BundleError, InferenceError, RuntimeNotInstalled
+from edge_yolov9.registry import TARGETS, Target
 from edge_yolov9.report import bench, document, footprint, render
 from tests.conftest import Compiled
 from tests.reporting import measured, small_data
@@ -152,7 +154,15 @@ def test_detections_are_scored_elsewhere(
     assert (scored["missing"], "detections" in scored) == ({"power": "no INA3221"}, False)
     detections["columns"][0]["bundle"]["accuracy"] = {"float": {"AP": 1}}
     (tmp_path / "bad.json").write_text(json.dumps(detections))
-    refused("--score", tmp_path / "bad.json", "--data", data, "-o", tmp_path / "x", says="it has no 'classes'")
+    refused(
+        "--score",
+        tmp_path / "bad.json",
+        "--data",
+        data,
+        "-o",
+        tmp_path / "x",
+        says="manifest is malformed",
+    )
     other = small_data(tmp_path / "more", 6)
     refused("--score", tmp_path / "board" / "detections.json", "--data", other, "-o", tmp_path / "x", says="2 without")
     changed = shutil.copytree(data.parent, tmp_path / "changed")
@@ -263,6 +273,21 @@ def test_a_bundle_for_another_machine(quick: list[Path], compiled: Compiled, tmp
     assert "latency" in columns[0]
     assert "a bundle for jetson" in columns[1]["missing"]["everything"]
     assert quick == [mine]
+
+
+def test_a_runtime_that_pip_brings_is_named(compiled: Compiled, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = bundles.read(compiled("onnx", "fp32"))
+    monkeypatch.setattr(document, "target", lambda name: Target(name, "", name, ("absent_runtime",)))
+    with pytest.raises(RuntimeNotInstalled, match=r'pip install "edge-yolov9\[onnx\]"'):
+        document.check_runtime(opened)
+
+
+@pytest.mark.parametrize("accuracy", [{}, {"artifact": 5}, [1]])
+def test_figures_in_a_manifest_that_are_none(compiled: Compiled, accuracy: Any) -> None:
+    opened = bundles.read(compiled("onnx", "fp32"))
+    odd = replace(opened, manifest=replace(opened.manifest, accuracy=accuracy))
+    with pytest.raises(BundleError, match="the accuracy in its manifest is malformed"):
+        models._of_bundle(odd, "odd", {"latency_ms": None}, False)
 
 
 def test_compare(good: Path, tmp_path: Path) -> None:
