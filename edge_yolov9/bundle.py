@@ -116,6 +116,11 @@ class Bundle:
         """sha256 over the file digests: one name for the whole bundle."""
         return hashlib.sha256(json.dumps(self.manifest.files, sort_keys=True).encode()).hexdigest()
 
+    @property
+    def bytes(self) -> int:
+        """Size of its files, the manifest among them."""
+        return sum((self.path / name).stat().st_size for name in (MANIFEST, *self.manifest.files))
+
 
 def sha256(path: Path) -> str:
     """Hex digest of a file."""

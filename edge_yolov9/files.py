@@ -7,6 +7,11 @@ import os
 from pathlib import Path
 
 
+def encoded(text: str) -> bytes:
+    """UTF-8. Of a file name that is not, its bytes are written as ``\\udcff``, which JSON reads back."""
+    return text.encode("utf-8", "backslashreplace")
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Fill a hidden file beside ``path``, force it to the disk, rename it: never half a file.
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_yolov9.errors import RuntimeNotInstalled, TargetError
+from edge_yolov9.errors import BundleError, RuntimeNotInstalled, TargetError
 
 if TYPE_CHECKING:
     from edge_yolov9.bundle import Bundle
@@ -109,7 +109,7 @@ def open_sessions(bundle: Bundle, runtime: str | None, threads: int | None, coun
     Raises:
         RuntimeNotInstalled: the vendor runtime is absent; the message names the extra.
         TargetError: the runtime cannot open a bundle of this target.
-        BundleError: the runtime does not accept the model file.
+        BundleError: the runtime does not accept the model file, or its path.
     """
     own = bundle.manifest.target
     wanted = target(runtime or own)
@@ -120,7 +120,15 @@ def open_sessions(bundle: Bundle, runtime: str | None, threads: int | None, coun
             f"this bundle needs the {wanted.name} runtime ({' or '.join(wanted.runtimes)}), which is not installed; "
             f"{INSTALLED_BY.get(wanted.name, _by_pip(wanted))}"
         )
-    sessions: list[Session] = module(wanted.name, "session").open_sessions(bundle, threads, count)
+    try:
+        sessions: list[Session] = module(wanted.name, "session").open_sessions(bundle, threads, count)
+    except TypeError as error:  # the native part takes UTF-8 alone
+        if str(bundle.path).isprintable():
+            raise
+        raise BundleError(
+            f"{wanted.name} cannot open {bundle.path}: the name is not UTF-8 in this locale; rename it, or set "
+            "LC_ALL=C.UTF-8"
+        ) from error
     return sessions
 
 

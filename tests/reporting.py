@@ -56,6 +56,7 @@ def measured(scale: float = 1.0, warnings: tuple[str, ...] = ()) -> dict[str, An
         "power": {"unavailable": "not available here: no INA3221"},
         "heat": {
             "temperatures_c": {"cpu": {"idle": 40.0, "mean": 50.0, "max": 55.0}},
+            "clocks_mhz": {"cpu 0": {"idle": 1500.0, "mean": 1700.0, "max": 1800.0}},
             "throttling": {"verdict": "steady"},
         },
         "footprint": {"bundle_mb": 3.3, "memory_mb": {"peak": few([200.0, 201.0, 202.0])}},

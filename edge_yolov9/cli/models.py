@@ -13,7 +13,7 @@ from typing import Any
 
 from edge_yolov9 import bundle as bundles
 from edge_yolov9.bundle import Bundle
-from edge_yolov9.errors import InputError
+from edge_yolov9.errors import BundleError, InputError
 from edge_yolov9.registry import TARGETS
 from edge_yolov9.report import document, family, latency
 from edge_yolov9.report.spread import few
@@ -124,7 +124,7 @@ def _timed(found: Sequence[Bundle], made: Sequence[Bundle], tell: Tell) -> list[
             one.manifest.variant.rpartition("-")[2],
             {
                 "what": _what(one) + (", random weights" if one in made else ""),
-                "bytes": sum((one.path / name).stat().st_size for name in one.manifest.files),
+                "bytes": one.bytes,
                 "latency_ms": few(times),
             },
         )
@@ -139,7 +139,10 @@ def _what(one: Bundle) -> str:
 
 def _of_bundle(one: Bundle, label: str, measured: Mapping[str, Any], counting: bool) -> dict[str, Any]:
     told = one.manifest.accuracy
-    figures = None if told is None else (told["artifact"]["AP"], None, told.get("data"))
+    try:
+        figures = None if told is None else (told["artifact"]["AP"], None, told.get("data"))
+    except (KeyError, TypeError):
+        raise BundleError(f"{one.path}: the accuracy in its manifest is malformed; compile the bundle again") from None
     return _point(label, one.manifest.variant, len(one.manifest.names), figures, measured["latency_ms"], counting)
 
 

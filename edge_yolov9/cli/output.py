@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import click
+
 from edge_yolov9.errors import InputError
+from edge_yolov9.files import encoded
 
 
 def write_json(data: Any, path: str | Path) -> None:
@@ -18,10 +20,9 @@ def write_json(data: Any, path: str | Path) -> None:
     Raises:
         InputError: the file cannot be written.
     """
-    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = encoded(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n").decode()
     if str(path) == "-":
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        click.echo(text, nl=False)
         return
     file = Path(path)
     partial: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -51,6 +52,7 @@ def report(paths: tuple[Path, ...], json_file: str | None, **options: Any) -> No
     Without --data accuracy is left out, and the report says that it is partial. What each figure means and the schema
     of report.json: docs/report.md.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the process that measures goes too
     check_writable(json_file)
     chosen = [mode for mode in MODES if options[mode]]
     if len(chosen) > 1:

@@ -80,6 +80,7 @@ def measure(
         beside = others.cores()
         begin, end = timed["sustained"].pop("begin"), timed["sustained"].pop("end")
         load = recorder.between(begin, end)
+    notices = timed.pop("notices")
     timed["sustained"]["timeline"] |= _sensor_timeline(load, begin)
     found |= _sections(timed, found["footprint"])
     found["power"] = _power(recorder, idle, load, timed["sustained"]["fps"]["median"])
@@ -87,7 +88,7 @@ def measure(
         **heat.section(idle, load),
         "throttling": heat.throttling(load, timed["sustained"]["timeline"], timed["sustained"]["seconds"]),
     }
-    found["warnings"] = caveats.collect(found, before, beside)
+    found["warnings"] = [*caveats.elsewhere(opened.manifest), *notices, *caveats.collect(found, before, beside)]
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from edge_yolov9.bundle import Manifest
 from edge_yolov9.report.probe import MISSING
 
 LEAST_SECONDS = 60.0
@@ -29,8 +30,14 @@ def collect(found: Mapping[str, Any], before: float | None, beside: float | None
         *_load("during the measurement", beside),
         *_length(found["latency"]),
         *_noise(found["latency"]),
-        *_blind(found),
     ]
+
+
+def elsewhere(manifest: Manifest) -> list[str]:
+    """LiteRT runs the model that was not compiled for the NPU."""
+    if "npu" not in manifest.extra:
+        return []
+    return [f"the bundle is for {manifest.board}, but the model ran on the CPU: none of these figures is of the NPU"]
 
 
 def _governor(governor: Any) -> list[str]:
@@ -67,11 +74,12 @@ def _noise(latency: Mapping[str, Any]) -> list[str]:
     return [f"latency was unsteady: medians of {total['p50']:g} ms moved by {100 * share:.0f} % between rounds"]
 
 
-def _blind(found: Mapping[str, Any]) -> list[str]:
+def unread(found: Mapping[str, Any]) -> dict[str, str]:
+    """Sensors that told nothing, by name, and why."""
     heat = found["heat"]
-    missing = {
+    told = {
         "power": found["power"].get("unavailable"),
-        **{name: heat[name] for name in heat if name != "throttling"},
+        "temperatures": heat["temperatures_c"],
+        "clocks": heat["clocks_mhz"],
     }
-    names = [name.partition("_")[0] for name, value in missing.items() if isinstance(value, str)]
-    return [f"sensors that cannot be read here: {', '.join(names)}"] if names else []
+    return {name: value.removeprefix(MISSING) for name, value in told.items() if isinstance(value, str)}

@@ -29,11 +29,13 @@ def run(module: str, settings: dict[str, Any], progress: Progress) -> dict[str, 
     import subprocess
     from tempfile import TemporaryFile
 
-    with TemporaryFile("w+") as given, TemporaryFile("w+") as log:
+    with TemporaryFile("w+") as given, TemporaryFile("w+", errors="replace") as log:
         json.dump(settings, given)
         given.seek(0)
         command = [sys.executable, "-m", f"edge_yolov9.report.{module}"]
-        with subprocess.Popen(command, stdin=given, stdout=subprocess.PIPE, stderr=log, text=True) as process:
+        with subprocess.Popen(
+            command, stdin=given, stdout=subprocess.PIPE, stderr=log, text=True, errors="replace"
+        ) as process:
             try:
                 found = _listen(process.stdout or (), progress)
             except BaseException:

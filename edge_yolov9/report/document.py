@@ -10,7 +10,7 @@ from typing import Any
 
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.errors import InputError, RuntimeNotInstalled
-from edge_yolov9.registry import target
+from edge_yolov9.registry import stand_in, target
 from edge_yolov9.report.evaluation import of_manifest
 
 SCHEMA = "edge-yolov9-report"
@@ -27,14 +27,13 @@ Document = dict[str, Any]
 def column(opened: Bundle, label: str) -> Column:
     """A column that names its bundle and holds no figure yet."""
     manifest = opened.manifest
-    sizes = {name: (opened.path / name).stat().st_size for name in manifest.files}
     return {
         "label": label,
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "bundle": {
             "path": str(opened.path),
             "sha256": opened.digest,
-            "bytes": sum(sizes.values()),
+            "bytes": opened.bytes,
             "variant": manifest.variant,
             "target": manifest.target,
             "board": manifest.board,
@@ -96,7 +95,7 @@ def read(path: Path) -> Document:
         InputError: it is missing, not a report, of a newer schema, or malformed.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except OSError as error:
         raise InputError(f"cannot read the report {path}: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:
@@ -113,6 +112,10 @@ def read(path: Path) -> Document:
     for entry in data["columns"]:
         _check(path, entry)
     return data
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"it holds {constant}")
 
 
 def _check(path: Path, entry: Any) -> None:
@@ -149,7 +152,10 @@ def check_runtime(opened: Bundle) -> None:
     """
     wanted = target(opened.manifest.target)
     if wanted.runtime is None:
+        other = (
+            "edge-yolov9 val for AP alone" if stand_in(wanted.name) else f'pip install "edge-yolov9[{wanted.extra}]"'
+        )
         raise RuntimeNotInstalled(
             f"{opened.path} is a bundle for {wanted.name}, whose runtime ({' or '.join(wanted.runtimes)}) is not "
-            "installed here, so it cannot be measured; run the report on its device, or edge-yolov9 val for AP alone"
+            f"installed here, so it cannot be measured; run the report on its device, or {other}"
         )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edge_yolov9.bundle import Manifest
-from edge_yolov9.errors import DataError
+from edge_yolov9.errors import BundleError, DataError
 from edge_yolov9.report import delta, noise, worst
 from edge_yolov9.report.accuracy import FIGURES, Accuracy, evaluate
 from edge_yolov9.report.confusion import confusion
@@ -26,6 +26,7 @@ def section(found: Found, images: ImageSet, bundle: Mapping[str, Any]) -> tuple[
 
     Raises:
         DataError: the classes differ, or the images are not those that the detections are of.
+        BundleError: the manifest's figures are malformed.
     """
     truth, names = images.truth, tuple(bundle["names"])
     assert truth is not None
@@ -37,6 +38,10 @@ def section(found: Found, images: ImageSet, bundle: Mapping[str, Any]) -> tuple[
     measured = evaluate(by_id, truth, names, noise.groups(len(truth)))
     mistakes = worst.rank(found.deployed, records)
     deployed = {records[key].image_id: boxes for key, boxes in found.deployed.items()}
+    try:
+        before = _against(bundle.get("accuracy"), measured, images)
+    except (KeyError, TypeError, AttributeError):
+        raise BundleError("the accuracy in the bundle's manifest is malformed; compile the bundle again") from None
     described = {
         **_figures(measured),
         "data": {
@@ -47,7 +52,7 @@ def section(found: Found, images: ImageSet, bundle: Mapping[str, Any]) -> tuple[
             "truth_sha256": truth_digest(truth, keys),
         },
         "confusion": {"thresholds": bundle["thresholds"], "iou": 0.5, "matrix": confusion(deployed, truth).tolist()},
-        "float": _against(bundle.get("accuracy"), measured, images),
+        "float": before,
         "worst": [one.as_dict() for one in mistakes],
     }
     return described, worst.sheets(mistakes, found.deployed, records)

@@ -153,6 +153,7 @@ def _detections(rows: Any, names: tuple[str, ...]) -> Detections:
         not np.isfinite(table).all()
         or (classes != table[:, 5]).any()
         or ((classes < 0) | (classes >= len(names))).any()
+        or ((table[:, 4] < 0) | (table[:, 4] > 1) | (table[:, :2] > table[:, 2:4]).any(1)).any()
     ):
         raise ValueError("a detection is x1, y1, x2, y2, confidence and a class of the model")
     return Detections(table[:, :4].astype(np.float32), table[:, 4].astype(np.float32), classes, names)

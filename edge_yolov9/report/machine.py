@@ -47,7 +47,7 @@ def facts(bundle: Bundle, runtime: str | None = None, threads: int | None = None
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
         "runtime": _runtime(runtime or manifest.target),
-        "threads": threads or "the runtime's default",
+        "threads": threads or _threads(bundle, runtime or manifest.target),
         "bundle": {
             "path": str(bundle.path),
             "sha256": bundle.digest,
@@ -116,6 +116,12 @@ def jetpack(root: Path = ROOT) -> str:
     number_, major, minor = (int(part) for part in found.groups())
     name = JETPACKS.get((number_, major))
     return f"JetPack {name} (R{number_}.{major}.{minor})" if name else f"R{number_}.{major}.{minor}"
+
+
+def _threads(bundle: Bundle, runtime: str) -> str:
+    """What our sessions take unless told otherwise."""
+    on_cpu = runtime != "jetson" and bundle.manifest.extra.get("device", "CPU") == "CPU"
+    return f"{cores()}, one per physical core" if on_cpu else "the runtime's default"
 
 
 def _usable() -> int:

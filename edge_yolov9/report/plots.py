@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_yolov9.files import encoded
 from edge_yolov9.report.accuracy import Accuracy
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ def png(drawn: Figure) -> bytes:
 
 
 def _literal(text: str) -> str:
-    """``text`` as it is: matplotlib would read formulas between dollar signs."""
-    return text.replace("$", r"\$")
+    """``text`` as it is: matplotlib would read formulas between dollar signs, and takes UTF-8 alone."""
+    return encoded(text).decode().replace("$", r"\$")
 
 
 def results(history: Sequence[Mapping[str, float]]) -> bytes:

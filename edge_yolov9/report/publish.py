@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_yolov9.errors import InputError
-from edge_yolov9.files import write_whole
+from edge_yolov9.files import encoded, write_whole
 from edge_yolov9.report.page import Page, Picture, as_html, as_markdown
 
 
@@ -37,8 +37,8 @@ def write_page(page: Page, out: Path, stem: str = "report") -> None:
     for block in page:
         if isinstance(block, Picture):
             write(out / block.name, block.data)
-    write(out / f"{stem}.html", as_html(page).encode())
-    write(out / f"{stem}.md", as_markdown(page).encode())
+    write(out / f"{stem}.html", encoded(as_html(page)))
+    write(out / f"{stem}.md", encoded(as_markdown(page)))
 
 
 def write_data(data: Mapping[str, Any], file: Path, indent: int | None = 1) -> None:
@@ -47,7 +47,7 @@ def write_data(data: Mapping[str, Any], file: Path, indent: int | None = 1) -> N
     Raises:
         InputError: the disk is full or not writable.
     """
-    write(file, (json.dumps(finite(data), indent=indent, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    write(file, encoded(json.dumps(finite(data), indent=indent, ensure_ascii=False, allow_nan=False) + "\n"))
 
 
 def write(file: Path, data: bytes) -> None:

@@ -125,10 +125,10 @@ def score(path: Path, found: ImageSet, tell: Tell) -> Run:
         try:
             names = tuple(str(name) for name in entry["bundle"]["names"])
             boxes = Found.from_dict(entry.pop("detections")["images"], names)
+            _same_pictures(boxes, found)
+            _accuracy(run, place, boxes, found)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise document.malformed(path, error) from None
-        _same_pictures(boxes, found)
-        _accuracy(run, place, boxes, found)
     return run
 
 
@@ -142,7 +142,7 @@ def _runs_here(entry: Column, opened: Bundle) -> bool:
 
 
 def _measure(entry: Column, opened: Bundle, found: ImageSet | None, seconds: float, tell: Tell) -> None:
-    from edge_yolov9.report import bench
+    from edge_yolov9.report import bench, caveats
 
     pictures = () if found is None else found.paths[:: max(1, len(found.paths) // FRAMES)][:FRAMES]
     try:
@@ -153,7 +153,8 @@ def _measure(entry: Column, opened: Bundle, found: ImageSet | None, seconds: flo
         entry["missing"]["latency, power, heat, footprint"] = str(error)
         return
     entry.update({part: measured[part] for part in MEASURED if part in measured})
-    entry["warnings"] += measured.get("warnings", [])
+    entry["warnings"] += measured["warnings"]
+    entry["missing"] |= caveats.unread(measured)
 
 
 def _detect(run: Run, place: int, opened: Bundle, found: ImageSet | None, detections_only: bool, tell: Tell) -> None:

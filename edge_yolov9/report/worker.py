@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,17 @@ from edge_yolov9.report.pipeline import Pipeline, pictures
 THROUGHPUT_S = 10.0
 
 
+class Notices(logging.Handler):
+    """Keeps what sessions warn of, once each: that the model runs on something else, for example."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: dict[str, None] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts[record.getMessage()] = None
+
+
 def measure(settings: dict[str, Any], progress: child.Progress) -> dict[str, Any]:
     """Warm-up, stages, sustained run and throughput, in this process.
 
@@ -22,8 +34,10 @@ def measure(settings: dict[str, Any], progress: child.Progress) -> dict[str, Any
 
     Returns:
         ``warm_up`` (ms of each frame), what ``stages.by_stage`` gives, ``sustained``, and throughput of ``one`` session
-        and of ``all``.
+        and of ``all``; ``notices``, what the session warned of.
     """
+    notices = Notices()
+    logging.getLogger("edge_yolov9").addHandler(notices)
     bundle = bundles.read(settings["bundle"])
     runtime, threads, seconds = settings["runtime"], settings["threads"], settings["seconds"]
     encoded = pictures([Path(name) for name in settings["images"]])
@@ -43,6 +57,7 @@ def measure(settings: dict[str, Any], progress: child.Progress) -> dict[str, Any
     found["all"] = stages.throughput(sessions, pipeline.canvas, share)
     for session in sessions:
         session.close()
+    found["notices"] = list(notices.texts)
     return found
 
 

@@ -26,6 +26,13 @@ def test_dash_is_standard_output(capsys):
     assert json.loads(capsys.readouterr().out) == [1]
 
 
+def test_standard_output_of_a_locale_without_utf8():
+    code = "from edge_yolov9.cli.output import write_json; write_json('Gr\\u00f6sse', '-')"
+    env = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=env, check=True)
+    assert json.loads(done.stdout) == "Grösse"
+
+
 def test_unserialisable_data_leaves_the_old_file(tmp_path):
     file = tmp_path / "out.json"
     write_json({"ap": 0.5}, file)

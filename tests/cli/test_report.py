@@ -5,17 +5,21 @@ from __future__ import annotations
 import html
 import json
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
-from edge_yolov9.cli import main
-from edge_yolov9.errors import InferenceError
-from edge_yolov9.registry import TARGETS
+from edge_yolov9 import bundle as bundles
+from edge_yolov9.cli import main, models
+from edge_yolov9.errors import BundleError, InferenceError, RuntimeNotInstalled
+from edge_yolov9.registry import TARGETS, Target
 from edge_yolov9.report import bench, document, footprint, render
 from tests.conftest import Compiled
 from tests.reporting import measured, small_data
@@ -81,7 +85,10 @@ def test_a_real_measurement(compiled: Compiled, data: Path, tmp_path: Path, monk
     fine(bundle, "--data", data, "-o", tmp_path / "out", "--seconds", 1)
     made = loaded(tmp_path / "out" / "report.json")
     (column,) = made["columns"]
-    assert (made["schema"], made["schema_version"], made["partial"]) == ("edge-yolov9-report", 1, False)
+    assert (made["schema"], made["schema_version"]) == ("edge-yolov9-report", 1)
+    assert made["partial"] == bool(column["missing"])
+    assert set(column["missing"]) <= {"power", "temperatures", "clocks"}
+    assert column["footprint"]["bundle_mb"] == pytest.approx(column["bundle"]["bytes"] / 1e6, abs=1e-3)
     assert set(document.SECTIONS) <= set(column)
     assert column["latency"]["stages"]["total"]["p50"] > column["latency"]["stages"]["inference"]["p50"] > 0
     assert any("sustained run took" in warning for warning in column["warnings"])
@@ -144,8 +151,18 @@ def test_detections_are_scored_elsewhere(
     fine("--score", tmp_path / "board" / "detections.json", "--data", data, "-o", tmp_path / "scored")
     (scored,), (once,) = (loaded(path)["columns"] for path in (tmp_path / "scored" / "report.json", good))
     assert scored["accuracy"] == once["accuracy"]
-    assert (scored["missing"], "detections" in scored) == ({}, False)
-    assert not loaded(tmp_path / "scored" / "report.json")["partial"]
+    assert (scored["missing"], "detections" in scored) == ({"power": "no INA3221"}, False)
+    detections["columns"][0]["bundle"]["accuracy"] = {"float": {"AP": 1}}
+    (tmp_path / "bad.json").write_text(json.dumps(detections))
+    refused(
+        "--score",
+        tmp_path / "bad.json",
+        "--data",
+        data,
+        "-o",
+        tmp_path / "x",
+        says="manifest is malformed",
+    )
     other = small_data(tmp_path / "more", 6)
     refused("--score", tmp_path / "board" / "detections.json", "--data", other, "-o", tmp_path / "x", says="2 without")
     changed = shutil.copytree(data.parent, tmp_path / "changed")
@@ -153,6 +170,25 @@ def test_detections_are_scored_elsewhere(
     shutil.copy(pictures[0], pictures[1])
     words = ("--score", tmp_path / "board" / "detections.json", "--data", changed / "data.yaml", "-o", tmp_path / "x")
     refused(*words, says="is not the picture that the detections are of")
+
+
+def test_a_file_name_that_is_not_utf8(quick: list[Path], compiled: Compiled, data: Path, tmp_path: Path) -> None:
+    bundle, name = compiled("onnx", "fp32"), "x\udcff"
+    folder = shutil.copytree(data.parent, tmp_path / "copy")
+    for kind in ("images", "labels"):
+        first = min((folder / kind).iterdir())
+        first.rename(first.with_name(f"{name}{first.suffix}"))
+    words = ("--detections-only", "-o", tmp_path / "board", "--json", tmp_path / "copy.json")
+    fine(bundle, "--data", folder / "images", *words)
+    assert loaded(tmp_path / "copy.json") == loaded(tmp_path / "board" / "detections.json")
+    words = ("--data", folder / "data.yaml", "-o", tmp_path / "scored")
+    fine("--score", tmp_path / "board" / "detections.json", *words)
+    assert f"{name}.jpg" in loaded(tmp_path / "board" / "detections.json")["columns"][0]["detections"]["images"]
+    made = loaded(tmp_path / "scored" / "report.json")
+    made["columns"][0]["label"] = name
+    (tmp_path / "made.json").write_text(json.dumps(made))
+    fine(tmp_path / "made.json", "-o", tmp_path / "again")
+    assert "x\\udcff" in (tmp_path / "again" / "report.html").read_text()
 
 
 DEVICE = """
@@ -193,7 +229,7 @@ def test_what_is_missing_is_said(
     fine(bundle, "-o", tmp_path / "latency")
     made = loaded(tmp_path / "latency" / "report.json")
     assert made["partial"]
-    assert made["columns"][0]["missing"] == {"accuracy": "no --data was given"}
+    assert made["columns"][0]["missing"] == {"power": "no INA3221", "accuracy": "no --data was given"}
     page = (tmp_path / "latency" / "report.html").read_text()
     assert page.index("This report is partial") < page.index("Summary")
 
@@ -209,6 +245,24 @@ def test_what_is_missing_is_said(
     assert not (tmp_path / "nothing" / "report.json").exists()
 
 
+def test_sigterm_ends_the_process_that_measures_too(compiled: Compiled, tmp_path: Path) -> None:
+    """Else it would keep the cores busy while the next report measures."""
+    words = ("report", str(compiled("onnx", "fp32")), "--seconds", "60", "-o", str(tmp_path / "out"))
+    command = [sys.executable, "-m", "edge_yolov9", *words]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if "start-up" in line)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        deadline = time.monotonic() + 20
+        while not (found := children.read_text().split()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 1
+    assert found
+    assert not any(Path(f"/proc/{child}").exists() for child in found)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 @pytest.mark.skipif(TARGETS["jetson"].runtime is not None, reason="TensorRT is installed here")
 def test_a_bundle_for_another_machine(quick: list[Path], compiled: Compiled, tmp_path: Path) -> None:
     mine, other = compiled("onnx", "fp32"), compiled("jetson", "fp32")
@@ -219,6 +273,21 @@ def test_a_bundle_for_another_machine(quick: list[Path], compiled: Compiled, tmp
     assert "latency" in columns[0]
     assert "a bundle for jetson" in columns[1]["missing"]["everything"]
     assert quick == [mine]
+
+
+def test_a_runtime_that_pip_brings_is_named(compiled: Compiled, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = bundles.read(compiled("onnx", "fp32"))
+    monkeypatch.setattr(document, "target", lambda name: Target(name, "", name, ("absent_runtime",)))
+    with pytest.raises(RuntimeNotInstalled, match=r'pip install "edge-yolov9\[onnx\]"'):
+        document.check_runtime(opened)
+
+
+@pytest.mark.parametrize("accuracy", [{}, {"artifact": 5}, [1]])
+def test_figures_in_a_manifest_that_are_none(compiled: Compiled, accuracy: Any) -> None:
+    opened = bundles.read(compiled("onnx", "fp32"))
+    odd = replace(opened, manifest=replace(opened.manifest, accuracy=accuracy))
+    with pytest.raises(BundleError, match="the accuracy in its manifest is malformed"):
+        models._of_bundle(odd, "odd", {"latency_ms": None}, False)
 
 
 def test_compare(good: Path, tmp_path: Path) -> None:
@@ -305,6 +374,7 @@ def test_reports_that_are_none(good: Path, data: Path, tmp_path: Path) -> None:
     for content, says in (
         ("", "is not JSON"),
         ("[" * 100_000, "is not JSON"),
+        ('{"schema": NaN}', "it holds NaN"),
         ("{}", "is not a report of edge-yolov9"),
         (json.dumps({**made, "schema_version": 2}), "reads up to 1; update edge-yolov9"),
         (json.dumps({**made, "schema_version": "1"}), "report schema '1'"),

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edge_yolov9 import bundle as bundles
 from edge_yolov9.errors import BundleError, RuntimeNotInstalled
-from edge_yolov9.report import bench, caveats, footprint
+from edge_yolov9.registry import open_session
+from edge_yolov9.report import bench, caveats, footprint, worker
 from edge_yolov9.report.probe import MISSING
+from tests.conftest import ROOT
 from tests.report.conftest import Machine
 from tests.report.machine_tree import PMIC_WATTS, vcgencmd
 
@@ -23,15 +29,40 @@ def one_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(footprint, "STARTS", 1)
 
 
+NAMED = {
+    *("packages", "by_package", "files_mb", "rails"),
+    *("governor", "clock_limits_mhz", "clocks_mhz", "temperatures_c", "mhz"),
+}
+"""Objects whose keys are names of packages, files and sensors."""
+
+
+def keys(value: Any, parent: str = "") -> set[str]:
+    if not isinstance(value, dict):
+        return set()
+    named = parent in NAMED and not set(value) & NAMED
+    return (set() if named else set(value)).union(*(keys(item, key) for key, item in value.items()))
+
+
+def documented(found: dict[str, Any]) -> None:
+    """Every key of the six sections is in the table of docs/measuring.md, which has no other."""
+    text = (ROOT / "docs" / "measuring.md").read_text().partition("## Keys of")[2].partition("## Where power")[0]
+    told = set(re.findall(r"`(\w+)`", text))
+    written = keys({name: found[name] for name in SECTIONS - {"warnings"}})
+    assert written - told == set()
+    assert told - written <= {"unavailable", "note"}
+
+
 def test_on_a_raspberry_pi(tiny: Path, machine: Machine, programs: Path) -> None:
     vcgencmd(programs, "0x50005")
     told: list[str] = []
     found = bench.measure(tiny, seconds=2, frames=12, progress=told.append, threads=1, root=machine("raspberry-pi-5"))
     json.dumps(found, allow_nan=False)
     assert set(found) == SECTIONS
+    documented(found)
     assert told[-3:] == ["latency by stage, 12 frames", "sustained run, 2 s", "throughput, 0.67 s"]
     assert found["machine"]["board"].startswith("Raspberry Pi 5")
     power, sustained = found["power"], found["latency"]["sustained"]
+    assert caveats.unread(found) == {}
     assert power["source"] == "vcgencmd pmic_read_adc"
     assert power["load_w"]["mean"] == pytest.approx(PMIC_WATTS, rel=1e-3)
     assert power["energy_per_frame_j"]["median"] == pytest.approx(PMIC_WATTS / sustained["fps"]["median"], rel=1e-2)
@@ -60,7 +91,9 @@ def test_where_nothing_can_be_read(tiny: Path, tmp_path: Path, programs: Path) -
     assert found["power"]["unavailable"].startswith(MISSING)
     assert found["heat"]["temperatures_c"].startswith(MISSING)
     assert found["heat"]["throttling"]["verdict"] in ("too short to tell", "too noisy to tell", "slower")
-    assert "sensors that cannot be read here: power, temperatures, clocks" in found["warnings"]
+    unread = caveats.unread(found)
+    assert list(unread) == ["power", "temperatures", "clocks"]
+    assert "no RAPL energy counters under /sys/class/powercap" in unread["power"]
     assert any("the load of others before the measurement is not available" in line for line in found["warnings"])
 
 
@@ -72,9 +105,27 @@ def test_a_jetson_bundle_without_tensorrt(tiny: Path, tmp_path: Path) -> None:
         bench.measure(folder, seconds=0.1, frames=1)
 
 
-def test_a_model_that_its_runtime_refuses(tiny: Path, tmp_path: Path) -> None:
-    from edge_yolov9 import bundle as bundles
+def test_a_model_that_runs_on_something_else_says_so(tiny: Path) -> None:
+    manifest = bundles.read(tiny).manifest
+    assert caveats.elsewhere(manifest) == []
+    (told,) = caveats.elsewhere(replace(manifest, board="ethos-u65", extra={"npu": {}}))
+    assert "is for ethos-u65, but the model ran on the CPU" in told
+    notices = worker.Notices()
+    logger = logging.getLogger("edge_yolov9.targets.openvino.session")
+    logger.addHandler(notices)
+    for text in ("no %s here", "no %s here"):
+        logger.warning(text, "NPU")
+    logger.removeHandler(notices)
+    assert list(notices.texts) == ["no NPU here"]
 
+
+def test_a_path_that_its_runtime_refuses(tiny: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny, tmp_path / "x\udcff")
+    with pytest.raises(BundleError, match="not UTF-8 in this locale"):
+        open_session(bundles.read(folder))
+
+
+def test_a_model_that_its_runtime_refuses(tiny: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(tiny, tmp_path / "broken")
     (folder / "model.onnx").write_bytes(b"no model")
     bundles.seal(folder, bundles.read(tiny).manifest)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from edge_yolov9.data import load_data
+from edge_yolov9.errors import BundleError
 from edge_yolov9.report import document, evaluation, images
 from edge_yolov9.report.images import Found, ImageSet
 from edge_yolov9.report.page import as_text
@@ -90,3 +91,11 @@ def test_labels_tell_columns_apart() -> None:
     assert document.distinct(boards) == ["a, Orin", "a, Pi"]
     assert document.distinct([same[0], same[0]]) == ["1: a", "2: a"]
     assert document.distinct([same[0], {**same[1], "label": "b"}]) == ["a", "b"]
+
+
+@pytest.mark.parametrize("before", [{"AP": 1}, {"classes": [5]}, None])
+def test_float_figures_that_are_malformed(found: ImageSet, before: object) -> None:
+    bundle, nothing = told(0.5), dict.fromkeys(range(1, 73), detections([]))
+    bundle["accuracy"]["float"] = before
+    with pytest.raises(BundleError, match="manifest is malformed"):
+        evaluation.section(boxes(found, nothing), found, bundle)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from edge_yolov9 import bundle as bundles
+from edge_yolov9.registry import cores
 from edge_yolov9.report import machine as facts_of
 from edge_yolov9.report.probe import MISSING, command
 from edge_yolov9.report.recorder import busy_seconds
@@ -72,6 +73,8 @@ def test_an_empty_machine_says_what_is_missing(tmp_path: Path, programs: Path, t
     found = facts_of.facts(bundles.read(tiny), root=tmp_path)
     for name in ("board", "soc", "memory_mb", "governor", "clocks_mhz", "power_mode", "jetson_clocks", "jetpack"):
         assert found[name].startswith(MISSING), name
+    assert found["threads"] == f"{cores()}, one per physical core"
+    assert facts_of.facts(bundles.read(tiny), "jetson", root=tmp_path)["threads"] == "the runtime's default"
     assert busy_seconds(tmp_path) is None
 
 

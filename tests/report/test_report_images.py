@@ -56,7 +56,11 @@ def test_names_do_not_depend_on_where_the_folder_lies(data: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "rows", [[[0, 0, 1, 1, 0.5]], [[0, 0, 1, 1, 0.5, 3]], [[0, 0, 1, float("nan"), 0.5, 0]], 5, "no"]
+    "rows",
+    [
+        *([[0, 0, 1, 1, 0.5]], [[0, 0, 1, 1, 0.5, 3]], [[0, 0, 1, float("nan"), 0.5, 0]], 5, "no"),
+        *([[0, 0, 1, 1, 1.5, 0]], [[0, 0, 1, 1, -0.5, 0]], [[2, 0, 1, 1, 0.5, 0]]),
+    ],
 )
 def test_rows_that_are_no_detections(rows: object) -> None:
     with pytest.raises((TypeError, ValueError)):
