@@ -82,15 +82,16 @@ def test_one_float_input_and_one_output(made: dict[str, Path], precision: str) -
 
 @pytest.mark.parametrize("precision", ["fp32", "int8", "fp16"])
 def test_boxes_are_the_detectors(made: dict[str, Path], precision: str) -> None:
+    noise = 1e-3 if precision == "fp16" else 1e-4
     with Detector(made[precision], confidence=LEAST, iou=LEAST, max_detections=MOST) as detect:
         for frame in frames(6):
             boxes, scores, classes = over_threshold(predictions(made[precision], frame))
             kept = suppressed(boxes, scores, classes)
             found = detect(frame)
             assert len(kept) == len(found) >= 5
-            assert np.allclose(scores[kept], found.confidence, atol=1e-4)
+            assert np.allclose(scores[kept], found.confidence, atol=noise)
             assert np.array_equal(classes[kept], found.class_id)
-            assert np.allclose(np.clip(boxes[kept], 0, 320), found.xyxy, atol=0.01)
+            assert np.allclose(np.clip(boxes[kept], 0, 320), found.xyxy, atol=100 * noise)
 
 
 def test_what_frigate_keeps_is_among_the_detectors_boxes(made: dict[str, Path]) -> None:

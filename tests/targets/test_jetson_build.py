@@ -277,6 +277,6 @@ def test_check_without_a_jetson(made: dict[str, Path], tmp_path: Path) -> None:
 def test_the_detector_runs_on_what_was_built(machine: Machine, made: dict[str, Path]) -> None:
     record = machine.install("10.3.0")
     assert CliRunner().invoke(main, ["jetson", "build", str(made["int8"])]).exit_code == 0
-    with Detector(made["int8"], confidence=0.05) as detect:
+    with Detector(made["int8"], confidence=0.01) as detect:
         assert len(detect(frames(1, SIZE)[0])) > 3
     assert record.builds == 1

@@ -116,7 +116,7 @@ def test_the_detector_uses_it_for_frames_of_that_size(
     machine: Machine, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine.install("10.3.0")
-    with Detector(bundle, confidence=0.05) as detect, Detector(bundle, runtime="onnx", confidence=0.05) as plain:
+    with Detector(bundle, confidence=0.01) as detect, Detector(bundle, runtime="onnx", confidence=0.01) as plain:
         session, used = detect._lane._session, list[str]()
         assert session is not None
         for name in ("infer", "infer_frame"):

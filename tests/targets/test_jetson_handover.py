@@ -92,13 +92,13 @@ def parser(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_deepstream_parser_finds_the_decoders_boxes(parser: Path, made: dict[str, Path], tmp_path: Path) -> None:
     raw, outputs = portable(made["fp32"]), bundles.read(made["fp32"]).manifest.outputs
-    command = [str(parser), "0.05", str(outputs[1].shape[1]), str(SIZE)]
+    command = [str(parser), "0.01", str(outputs[1].shape[1]), str(SIZE)]
     for spec, array in reversed(list(zip(outputs, raw, strict=True))):  # in any order
         array.astype(np.float32).tofile(tmp_path / spec.name)
         command += [spec.name, str(tmp_path / spec.name), str(spec.shape[1]), str(spec.shape[2])]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     found = np.array([line.split() for line in done.stdout.splitlines()], float)
-    options = DecodeOptions(confidence=0.05, iou=1.0, max_detections=10_000)
+    options = DecodeOptions(confidence=0.01, iou=1.0, max_detections=10_000)
     boxes, scores, classes = Decoder((SIZE, SIZE))(raw, options)
     assert len(found) == len(boxes) > 10
     found = found[np.lexsort((found[:, 2], -found[:, 1].round(4)))]

@@ -61,9 +61,9 @@ def test_float_engines_agree_with_the_float_graph(
 
 def test_a_detector_opens_the_bundle(machine: Machine, made: dict[str, Path]) -> None:
     machine.install("10.3.0")
-    with Detector(made["int8"], confidence=0.05) as detect:
+    with Detector(made["int8"], confidence=0.01) as detect:
         found = detect(frames(1, SIZE)[0])
-    boxes, scores, _ = Decoder((SIZE, SIZE))(portable(made["int8"]), DecodeOptions(confidence=0.05))
+    boxes, scores, _ = Decoder((SIZE, SIZE))(portable(made["int8"]), DecodeOptions(confidence=0.01))
     assert len(boxes) > 3
     assert abs(len(found) - len(boxes)) <= 2
     np.testing.assert_allclose(found.xyxy[0], boxes[0], atol=4)
