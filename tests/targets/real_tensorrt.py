@@ -72,6 +72,43 @@ def ask_rtx(tmp_path: Path, script: str, *arguments: str) -> Any:
     return _run("import tensorrt_rtx_bindings as trt\n" + script, packages, tmp_path, arguments)
 
 
+BUILD = """
+logger = trt.Logger(trt.Logger.ERROR)
+found = []
+targets = [getattr(trt.ComputeCapability, name) for name in sys.argv[1].split(",")]
+for path in sys.argv[2:]:
+    builder = trt.Builder(logger)
+    network = builder.create_network(0)
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse(open(path, "rb").read()):
+        found.append({"error": parser.get_error(0).desc()})
+        continue
+    config = builder.create_builder_config()
+    config.num_compute_capabilities = len(targets)
+    for index, target in enumerate(targets):
+        config.set_compute_capability(target, index)
+    engine = builder.build_serialized_network(network, config)
+    inputs = [network.get_input(i) for i in range(network.num_inputs)]
+    outputs = [network.get_output(i) for i in range(network.num_outputs)]
+    layers = [network.get_layer(i).type.name for i in range(network.num_layers)]
+    found.append({
+        "bytes": 0 if engine is None else engine.nbytes,
+        "outputs": {t.name: [list(t.shape), t.dtype.name] for t in outputs},
+        "inputs": [[t.name, t.dtype.name] for t in inputs],
+        "convolutions": layers.count("CONVOLUTION"),
+        "quantize": layers.count("QUANTIZE"),
+        "dequantize": layers.count("DEQUANTIZE"),
+    })
+print(json.dumps(found))
+"""
+
+
+def build_rtx(tmp_path: Path, *models: Path, architectures: str = "SM86") -> list[dict[str, Any]]:
+    """What TensorRT-RTX makes of each ONNX file for all ``architectures`` ("SM86,SM89"): facts, or an error."""
+    found: list[dict[str, Any]] = ask_rtx(tmp_path, BUILD, architectures, *map(str, models))
+    return found
+
+
 def _run(script: str, packages: Path, libraries: Path, arguments: tuple[str, ...]) -> Any:
     environment = {**os.environ, "LD_LIBRARY_PATH": str(libraries), "PYTHONPATH": str(packages)}
     command = [sys.executable, "-c", "import json, sys\n" + script, *arguments]

@@ -18,7 +18,7 @@ from edge_yolov9.compiler.quantization import measure, rules
 from edge_yolov9.compiler.quantization.ranges import SMALLEST_STEP
 from edge_yolov9.errors import CompileError
 from tests.targets.jobs import frames, make_bundle, make_job
-from tests.targets.real_tensorrt import ask_rtx
+from tests.targets.real_tensorrt import build_rtx
 
 OUTPUTS = ["box_p3", "class_p3", "box_p4", "class_p4", "box_p5", "class_p5"]
 
@@ -237,40 +237,14 @@ def test_every_board_is_described() -> None:
 
 # TensorRT itself: the builder and parser of TensorRT-RTX, on the CPU
 
-BUILD = """
-logger = trt.Logger(trt.Logger.ERROR)
-found = []
-for path in sys.argv[1:]:
-    builder = trt.Builder(logger)
-    network = builder.create_network(0)
-    parser = trt.OnnxParser(network, logger)
-    if not parser.parse(open(path, "rb").read()):
-        found.append({"error": parser.get_error(0).desc()})
-        continue
-    config = builder.create_builder_config()
-    config.num_compute_capabilities = 1
-    config.set_compute_capability(trt.ComputeCapability.SM86, 0)
-    engine = builder.build_serialized_network(network, config)
-    outputs = [network.get_output(i) for i in range(network.num_outputs)]
-    layers = [network.get_layer(i).type.name for i in range(network.num_layers)]
-    found.append({
-        "bytes": 0 if engine is None else engine.nbytes,
-        "outputs": {t.name: [list(t.shape), t.dtype.name] for t in outputs},
-        "input": [network.get_input(0).name, network.get_input(0).dtype.name],
-        "quantize": layers.count("QUANTIZE"),
-        "dequantize": layers.count("DEQUANTIZE"),
-    })
-print(json.dumps(found))
-"""
-
 
 @pytest.mark.slow
 def test_tensorrt_parses_and_builds_every_flavour(made: dict[str, Bundle], tmp_path: Path) -> None:
     flavours = [("int8", "portable"), ("int8", "typed"), ("fp16", "typed"), ("fp32", "typed")]
     paths = [made[precision].path / made[precision].manifest.extra[key] for precision, key in flavours]
-    for (precision, _), path, found in zip(flavours, paths, ask_rtx(tmp_path, BUILD, *map(str, paths)), strict=True):
+    for (precision, _), path, found in zip(flavours, paths, build_rtx(tmp_path, *paths), strict=True):
         assert found.get("bytes", 0) > 1e6, found
-        assert found["input"] == ["images", "FLOAT"]
+        assert found["inputs"] == [["images", "FLOAT"]]
         wanted = {spec.name: [list(spec.shape), "FLOAT"] for spec in made[precision].manifest.outputs}
         assert found["outputs"] == wanted
         graph = Graph(onnx.load(path))
@@ -284,5 +258,5 @@ def test_tensorrt_refuses_a_zero_point(made: dict[str, Bundle], tmp_path: Path) 
     zero = next(item for item in model.graph.initializer if item.name == "images_zero")
     zero.CopyFrom(numpy_helper.from_array(np.asarray(3, np.int8), zero.name))
     onnx.save(model, tmp_path / "shifted.onnx")
-    (found,) = ask_rtx(tmp_path, BUILD, str(tmp_path / "shifted.onnx"))
+    (found,) = build_rtx(tmp_path, tmp_path / "shifted.onnx")
     assert "Non-zero zero point is not supported" in found["error"]

@@ -28,7 +28,7 @@ from edge_yolov9.errors import TargetError
 from edge_yolov9.model import RawHeads
 from edge_yolov9.model.graph import YOLOv9
 from edge_yolov9.variants import VARIANTS, GraphOptions
-from tests.targets.real_tensorrt import ask_rtx
+from tests.targets.real_tensorrt import build_rtx
 from tests.targets.test_jetson import Graph, assert_rules
 
 FULL = bool(os.environ.get("EDGE_YOLOV9_ALL_VARIANTS"))
@@ -222,37 +222,16 @@ def test_dla_refuses_what_cannot_run_there(graphs: Graphs) -> None:
             dla.assign(model, precision, {**BOARDS[board], "name": board})
 
 
-BUILD = """
-logger = trt.Logger(trt.Logger.ERROR)
-found = []
-for path in sys.argv[1:]:
-    builder = trt.Builder(logger)
-    network = builder.create_network(0)
-    parser = trt.OnnxParser(network, logger)
-    assert parser.parse(open(path, "rb").read()), parser.get_error(0).desc()
-    config = builder.create_builder_config()
-    targets = [getattr(trt.ComputeCapability, name) for name in ("SM86", "SM89", "SM120")]
-    config.num_compute_capabilities = len(targets)
-    for index, target in enumerate(targets):
-        config.set_compute_capability(target, index)
-    engine = builder.build_serialized_network(network, config)
-    types = [network.get_layer(i).type.name for i in range(network.num_layers)]
-    inputs = [network.get_input(i).dtype.name for i in range(network.num_inputs)]
-    found.append([0 if engine is None else engine.nbytes, types.count("CONVOLUTION"), types.count("QUANTIZE"), inputs])
-print(json.dumps(found))
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", list(VARIANTS))
 def test_tensorrt_builds_every_flavour_for_three_architectures(variant: str, graphs: Graphs, tmp_path: Path) -> None:
     """SM86, SM89 and SM120 in one engine; T in full width is built in test_jetson.py."""
     files, start = graphs.files(variant), time.monotonic()
-    found = ask_rtx(tmp_path, BUILD, *(str(files[name]) for name in FLAVOURS))
+    found = build_rtx(tmp_path, *(files[name] for name in FLAVOURS), architectures="SM86,SM89,SM120")
     print(f"{variant}: {found} in {time.monotonic() - start:.0f} s")
-    for name, (size, convolutions, pairs, inputs) in zip(FLAVOURS, found, strict=True):
+    for name, built in zip(FLAVOURS, found, strict=True):
         graph = Graph(onnx.load(files[name]))
-        assert size > 1e5
-        assert convolutions == len(graph.of("Conv"))
-        assert pairs == len(graph.of("QuantizeLinear"))
-        assert inputs == ["FLOAT"]
+        assert built.get("bytes", 0) > 1e5, built
+        assert built["convolutions"] == len(graph.of("Conv"))
+        assert built["quantize"] == len(graph.of("QuantizeLinear"))
+        assert [kind for _, kind in built["inputs"]] == ["FLOAT"]
