@@ -87,7 +87,7 @@ def test_layers_of_a_tuned_plan_that_go_back_to_float_have_their_own_weights(tmp
     assert tuned.with_rule(plan.rule).title == plan.rule
 
 
-def test_the_same_seed_learns_the_same(tmp_path: Path) -> None:
+def test_fine_tuning_again_learns_the_same(tmp_path: Path) -> None:
     plan = planned(tmp_path, SCHEMES[0])
     once, twice = (tune(plan, 2).graph.constants for _ in range(2))
     for name, value in once.items():

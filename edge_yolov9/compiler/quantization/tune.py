@@ -30,13 +30,12 @@ RATE = 3e-3
 """Rounding steps by which Adam moves a weight at first; it falls to 0 along a cosine."""
 
 
-def tune(plan: Plan, steps: int, seed: int = 0) -> Plan:
+def tune(plan: Plan, steps: int) -> Plan:
     """The plan with weights that were fine-tuned on its calibration images, all of them INT8.
 
     Args:
         plan: nothing of it in float.
         steps: of the optimizer, each on BATCH images.
-        seed: of their order.
     """
     assert plan.floats is not None
     assert plan.images is not None
@@ -49,7 +48,7 @@ def tune(plan: Plan, steps: int, seed: int = 0) -> Plan:
     teacher = run_session(plan.floats.model)
     student = qdq.insert(plan.graph, plan.ranges, replace(plan.scheme, integers=False))
     together = max(size for size in (1, 2, 4) if size == 1 or size * _bytes(student) <= MEMORY)
-    images = _batches(plan.images, np.random.default_rng(seed), together)
+    images = _batches(plan.images, np.random.default_rng(0), together)
     for _ in range(steps):
         learned = {name: (value + unit[name] * moved[name]).detach() for name, value in start.items()}
         rounded = {name: _rounded(value, plan.scheme).requires_grad_() for name, value in learned.items()}
