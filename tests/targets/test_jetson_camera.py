@@ -20,9 +20,8 @@ from edge_yolov9.geometry import letterbox
 from edge_yolov9.sources import read_image
 from tests.targets.jetson_machine import SIZE, Machine
 from tests.targets.jobs import image_paths, make_bundle, make_job
-from tests.targets.real_tensorrt import ask_rtx
+from tests.targets.real_tensorrt import build_rtx
 from tests.targets.test_jetson_errors import reseal
-from tests.targets.test_jetson_variants import BUILD
 
 CAMERA = (120, 160)
 """(height, width) of the pretended camera's frames."""
@@ -78,9 +77,9 @@ def test_taps_are_weights() -> None:
 def test_tensorrt_builds_it(tmp_path: Path) -> None:
     file = tmp_path / "letterbox.onnx"
     onnx.save(graphs.build((720, 1280), (640, 640), "images"), file)
-    ((size, _, _, inputs),) = ask_rtx(tmp_path, BUILD, str(file))
-    assert size > 1e4
-    assert inputs == ["UINT8"]
+    (found,) = build_rtx(tmp_path, file, architectures="SM86,SM89,SM120")
+    assert found.get("bytes", 0) > 1e4, found
+    assert [kind for _, kind in found["inputs"]] == ["UINT8"]
 
 
 @pytest.fixture(scope="module")
