@@ -70,6 +70,6 @@ class Gate:
 
 
 def check_budget(max_drop: float) -> None:
-    """Raise InputError when the budget is negative or not a number."""
-    if not max_drop >= 0:
-        raise InputError(f"--max-drop must not be negative, got {max_drop}")
+    """Raise InputError when the budget is no number of AP points."""
+    if not 0 <= max_drop <= 100:
+        raise InputError(f"--max-drop is in AP points, from 0 to 100, got {max_drop}")
