@@ -104,6 +104,17 @@ def test_steps_are_float16_numbers_that_never_clip() -> None:
     assert (steps <= wanted * 1.04 + 1e-6).all()
 
 
+def test_an_offset_that_the_bins_of_a_side_share_does_not_drown_what_rounding_does_to_them() -> None:
+    bins = np.random.default_rng(0).normal(0, 2, (1, 64, 5, 5)).astype(np.float32)
+    offsets = np.repeat(np.float32([2000, 4000, 6000, 8000]), 16).reshape(1, 64, 1, 1)
+    rounded = np.rint((bins + offsets) / 32) * np.float32(32)
+    (((plain,),), ((moved,),)) = (measure.heard([[maps]]) for maps in (bins, bins + offsets))
+    np.testing.assert_allclose(plain, moved, atol=1e-3)
+    assert (plain.max(axis=2) == 0).all()
+    assert measure.relative_error([[rounded]], [[bins + offsets]]) < 0.01
+    assert measure.relative_error(measure.heard([[rounded]]), measure.heard([[bins + offsets]])) > 0.5
+
+
 def test_a_model_that_gives_nan_is_not_calibrated(tmp_path: Path) -> None:
     graph = rules.read(onnx.load(make_job(tmp_path, "fp32").onnx), SCHEMES[0])
     image = np.full((1, 3, 320, 320), np.nan, np.float32)

@@ -131,6 +131,20 @@ def raw_maps(model: onnx.ModelProto, images: Images) -> list[list[NDArray[np.flo
     return [session.run(None, {name: image}) for image in images]
 
 
+def heard(maps: list[list[NDArray[np.float32]]]) -> list[list[NDArray[np.float32]]]:
+    """Raw maps of every image as decoding hears them.
+
+    Box bins (1, 4 * bins, H, W) become (1, 4, bins, H, W): how far below the largest of their side each is, down to a
+    weight of a thousandth in the softmax. What all bins of a side share is no signal.
+    """
+
+    def below(bins: NDArray[np.float32]) -> NDArray[np.float32]:
+        sides = bins.reshape(len(bins), 4, -1, *bins.shape[2:])
+        return audible(sides - sides.max(axis=2, keepdims=True))
+
+    return [[item if index % 2 else below(item) for index, item in enumerate(image)] for image in maps]
+
+
 def relative_error(maps: list[list[NDArray[np.float32]]], wanted: list[list[NDArray[np.float32]]]) -> float:
     """Root of squared error over squared value, the mean over the raw maps; class logits as far as they are audible."""
     errors = []

@@ -16,7 +16,7 @@ from onnx import numpy_helper
 from edge_yolov9.compiler.job import CalibrationSet
 from edge_yolov9.compiler.quantization import correct, qdq
 from edge_yolov9.compiler.quantization.equalize import equalize
-from edge_yolov9.compiler.quantization.measure import Seen, Tensors, measure, raw_maps, relative_error
+from edge_yolov9.compiler.quantization.measure import Seen, Tensors, heard, measure, raw_maps, relative_error
 from edge_yolov9.compiler.quantization.ranges import Range, choose
 from edge_yolov9.compiler.quantization.rules import Array, Graph, Scheme, importance, read
 from edge_yolov9.model import RawHeads
@@ -116,11 +116,11 @@ class Plan:
         assert self.floats is not None
         assert self.images is not None
         judges = list(self.images.few(count))
-        wanted = raw_maps(self.floats.model, judges)
+        wanted = heard(raw_maps(self.floats.model, judges))
         outer = {group for name, group in self.graph.group.items() if name not in self.graph.inner} - self.floating
         found: dict[str, float] = {}
         for group in sorted(outer):
-            error = relative_error(raw_maps(self.alone(group).insert(), judges), wanted)
+            error = relative_error(heard(raw_maps(self.alone(group).insert(), judges)), wanted)
             found[group] = round(-20 * float(np.log10(max(error, 1e-10))), 2)
         return dict(sorted(found.items(), key=lambda item: item[1]))
 
