@@ -40,6 +40,8 @@ class Plan:
     """Relative error of the raw maps on calibration images under each rule for ranges."""
     equalized: int = 0
     """Channels whose scale was moved into the next layer."""
+    limited: int = 0
+    """Convolutions whose weights on silent channels were cut."""
     candidates: Mapping[str, Mapping[str, Range]] = field(default_factory=dict, repr=False)
     """The ranges under each rule."""
     seen: Mapping[str, Seen] = field(default_factory=dict, repr=False)
@@ -140,6 +142,7 @@ class Plan:
             "weight_levels": self.scheme.weight_levels,
             "symmetric": self.scheme.symmetric,
             "equalized_channels": self.equalized,
+            "limited_kernels": self.limited,
             "bias_correction": True,
             "fine_tuning_steps": self.tuned,
             "float_layers": self.float_layers(),
@@ -159,14 +162,16 @@ def make(model: onnx.ModelProto, images: CalibrationSet, scheme: Scheme) -> Plan
     weights = importance(graph, _variance(graph, seen))
     judges = list(tensors.few(JUDGES))
     wanted = raw_maps(model, judges)
-    equalized = 0
-    if scaled := equalize(graph, seen, weights, scheme):
-        equalized = sum(value.size != 0 and value.ndim == 1 for value in scaled.values())
+    limited = correct.limit(graph, seen, scheme)
+    graph = with_weights(graph, limited)
+    scaled, equalized = equalize(graph, seen, weights, scheme)
+    if limited or scaled:
         graph = with_weights(graph, scaled)
         seen = measure(graph, tensors, len(images))
         weights = importance(graph, _variance(graph, seen))
     candidates = choose(graph, seen, weights, scheme)
-    plan = Plan(graph, scheme, {}, candidates=candidates, seen=seen, floats=graph, images=tensors, equalized=equalized)
+    plan = Plan(graph, scheme, {}, candidates=candidates, seen=seen, floats=graph, images=tensors)
+    plan = replace(plan, equalized=equalized, limited=len(limited))
     errors: dict[str, float] = {}
     for rule in candidates:
         errors[rule] = round(relative_error(raw_maps(plan.with_rule(rule).insert(), judges), wanted), 5)
