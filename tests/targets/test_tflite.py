@@ -113,6 +113,14 @@ def test_the_graph_is_plain(precision: str) -> None:
     assert names <= allowed
 
 
+def test_a_raw_map_that_stays_float_is_not_rounded_at_the_border() -> None:
+    bundle = emitted("int8", "box_p3")
+    assert {spec.dtype for spec in bundle.manifest.outputs} == {"float32"}
+    values = [len(np.unique(tensor)) for tensor in run(bundle)[0]]
+    assert values[0] > 256
+    assert max(values[1:]) <= 256
+
+
 def test_the_input_rule_is_what_the_model_takes() -> None:
     for precision, dtype, scale, zero_point in (("fp32", "float32", None, None), ("int8", "int8", 1.0, -128)):
         rule = emitted(precision).manifest.input
