@@ -141,6 +141,8 @@ def writing(destination: Path) -> Iterator[Path]:
     Raises:
         BundleError: ``destination`` exists and is not a bundle, or cannot be written.
     """
+    if destination.name in ("", "..") or destination.is_mount():
+        raise BundleError(f"{destination} cannot become a bundle, which replaces the whole folder; name one inside it")
     if destination.exists() and not (destination / MANIFEST).is_file() and any_entry(destination):
         raise BundleError(f"{destination} exists and is not a bundle; choose another -o or remove it")
     try:

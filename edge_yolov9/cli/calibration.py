@@ -16,7 +16,9 @@ def calibration() -> None:
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Labelled images: the DATA file.")
 @click.option("--split", default="train", show_default=True, help="Of DATA; not the one that AP is measured on.")
 @click.option("-n", "--number", default=512, show_default=True, help="Most images that are chosen.")
-@click.option("--seed", default=0, show_default=True, help="Decides between images that add the same.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides between images that add the same."
+)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The recipe, a .toml file.")
 def select(data: Path, split: str, number: int, seed: int, output: Path) -> None:
     """Choose images that show every class and object size, dark and bright, nothing twice.

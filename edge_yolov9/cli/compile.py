@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_yolov9.cli.output import write_json
+from edge_yolov9.cli.output import check_writable, write_json
 from edge_yolov9.registry import PRECISIONS, PRESETS, TARGETS
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def parse_size(_: click.Context, __: click.Parameter, value: str | None) -> tupl
     if value is None:
         return None
     sides = value.lower().split("x")
-    if len(sides) > 2 or not all(side.isdigit() for side in sides):
+    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
         raise click.BadParameter(f"expected a size like 640 or 384x640 (height x width), got {value!r}")
     return int(sides[0]), int(sides[-1])
 
@@ -77,6 +77,7 @@ def compile(checkpoint: Path, json_file: str | None, output: Path, **options: An
     the float model. The bundle appears only if all of it succeeded.
     """
     signal.signal(signal.SIGTERM, _terminate)  # so that temporary folders go
+    check_writable(json_file)
     from edge_yolov9.compiler import auto
     from edge_yolov9.compiler.pipeline import CompileOptions, compile_checkpoint
     from edge_yolov9.report.delta import table

@@ -49,9 +49,11 @@ class Gate:
         return round(100 * (self.before.ap - after.ap), 3)
 
     def few(self, count: int) -> Gate:
-        """The same gate on at most ``count`` images, evenly spread."""
-        step = -(-len(self.split) // count)
-        return replace(self, split=replace(self.split, images=self.split.images[::step])) if step > 1 else self
+        """The same gate on at most ``count`` images, evenly spread over those that show an object."""
+        if len(self.split) <= count:
+            return self
+        images = tuple(record for record in self.split.images if not record.iscrowd.all())
+        return replace(self, split=replace(self.split, images=images[:: -(-len(images) // count)]))
 
     def record(self, after: Accuracy) -> dict[str, Any]:
         """For the manifest: both sets of figures and the difference."""
@@ -68,6 +70,6 @@ class Gate:
 
 
 def check_budget(max_drop: float) -> None:
-    """Raise InputError when the budget is negative or not a number."""
-    if not max_drop >= 0:
-        raise InputError(f"--max-drop must not be negative, got {max_drop}")
+    """Raise InputError when the budget is no number of AP points."""
+    if not 0 <= max_drop <= 100:
+        raise InputError(f"--max-drop is in AP points, from 0 to 100, got {max_drop}")

@@ -69,21 +69,29 @@ def write(recipe: Recipe, path: Path) -> None:
     Raises:
         CalibrationError: it cannot be written.
     """
-    quote = json.dumps  # a JSON string is a TOML basic string
     lines = [
         "# Written by edge-yolov9 calibration select: which images calibrate INT8, best first.",
         f"version = {VERSION}",
-        *(f"{key} = {quote(getattr(recipe, key))}" for key in ("dataset", "split", "rule")),
+        *(f"{key} = {_quoted(getattr(recipe, key))}" for key in ("dataset", "split", "rule")),
         f"seed = {recipe.seed}",
-        f"names = [{', '.join(quote(name) for name in recipe.names)}]",
+        f"names = [{', '.join(_quoted(name) for name in recipe.names)}]",
         "images = [",
-        *(f"  {{ id = {i.id}, file = {quote(i.file)}, sha256 = {quote(i.sha256)} }}," for i in recipe.images),
+        *(f"  {{ id = {i.id}, file = {_quoted(i.file)}, sha256 = {_quoted(i.sha256)} }}," for i in recipe.images),
         "]",
     ]
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, ("\n".join(lines) + "\n").encode())
-    except OSError as error:
-        raise CalibrationError(f"cannot write {path}: {error.strerror or error}") from None
+    except UnicodeEncodeError as error:
+        begun = error.object[: error.end].splitlines()[-1].strip()
+        raise CalibrationError(f"cannot write {path}: a name is not UTF-8, as TOML wants: {begun!a}") from None
+    except (OSError, ValueError) as error:  # ValueError: the path ends in no name
+        raise CalibrationError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _quoted(text: str) -> str:
+    """A TOML basic string: a JSON string but for characters beyond 16 bits, which TOML has no pairs for."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def read(path: Path) -> Recipe:
@@ -100,7 +108,7 @@ def read(path: Path) -> Recipe:
         recipe = Recipe(data["dataset"], data["split"], data["rule"], int(data["seed"]), tuple(data["names"]), images)
     except OSError as error:
         raise CalibrationError(f"cannot read the calibration recipe {path}: {error.strerror or error}") from None
-    except (KeyError, TypeError, ValueError) as error:  # TOMLDecodeError is a ValueError
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:  # TOMLDecodeError is a ValueError
         raise CalibrationError(f"{path} is not a calibration recipe ({type(error).__name__}: {error})") from None
     if not images:
         raise CalibrationError(f"{path} names no image")
@@ -129,8 +137,8 @@ def take(name: str, folder: Path, count: int, names: tuple[str, ...]) -> tuple[P
 
 
 def _checked(image: RecipeImage, folder: Path, name: str) -> Path:
-    path = folder / image.file
-    if not path.is_file() or folder.resolve() not in path.resolve().parents:
+    path = folder / image.file  # which may itself be a link to anywhere
+    if not path.is_file() or ".." in Path(image.file).parts or Path(image.file).is_absolute():
         raise CalibrationError(f"the calibration image {path} of the recipe {name} is missing")
     if sha256(path) != image.sha256:
         raise CalibrationError(f"the calibration image {path} is not the one that the recipe {name} means: it changed")

@@ -26,8 +26,12 @@ Heads = Callable[[Tensor], Sequence[Tensor]]
 """(1, 3, H, W) RGB in [0, 1] -> the six raw tensors."""
 
 
+LARGEST = 8192
+"""Pixels; the activations of larger images fit no memory."""
+
+
 def checked_input_size(size: tuple[int, int]) -> tuple[int, int]:
-    """(height, width), each a positive multiple of 32.
+    """(height, width), each a multiple of 32 up to LARGEST.
 
     Raises:
         InputError: it is not.
@@ -36,6 +40,8 @@ def checked_input_size(size: tuple[int, int]) -> tuple[int, int]:
         if side < 32 or side % 32:
             near = max(32, round(side / 32) * 32)
             raise InputError(f"the image size must be a multiple of 32, got {side}; use {near}")
+        if side > LARGEST:
+            raise InputError(f"the image size must be at most {LARGEST}, got {side}")
     return size
 
 

@@ -116,7 +116,7 @@ class Search:
                 self._latency = self._cost(best, found)
                 best = found
         if not best.within(self._gate.max_drop):
-            self._refuse(best)
+            self._refuse(min(self.attempts, key=_drop))
         return best
 
     def record(self) -> dict[str, Any]:

@@ -44,8 +44,9 @@ def select(split: Split, dataset: str, count: int, seed: int) -> tuple[Recipe, P
         looks = list(pool.map(_look, records))
     shows = np.concatenate((_objects(records, len(split.names)), _brightness([look[0] for look in looks])), 1)
     chosen = [records[i] for i in cover(shows, np.stack([look[1] for look in looks]), count)]
-    folder = Path(os.path.commonpath([record.path.parent for record in split.images]))
-    images = (RecipeImage(r.image_id, r.path.relative_to(folder).as_posix(), sha256(r.path)) for r in chosen)
+    folder = Path(os.path.commonpath([record.path.parent.resolve() for record in split.images]))
+    files = {r: (r.path.parent.resolve() / r.path.name).relative_to(folder).as_posix() for r in chosen}
+    images = (RecipeImage(r.image_id, file, sha256(r.path)) for r, file in files.items())
     return Recipe(dataset, split.name, RULE, seed, split.names, tuple(images)), folder
 
 

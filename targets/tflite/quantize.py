@@ -46,7 +46,7 @@ def to_int8(model: Path, plan: Plan, image: NDArray[np.uint8], input_tensor: str
     if plan.graph.inputs[0] in floats:
         stay.add(input_tensor)
     skipped = [outputs[0] for inputs, outputs in operators(model) if stay & {*inputs, *outputs}]
-    return _quantized(model, recipe.static_wi8_ai8(), ranges, skipped)
+    return _quantized(model, recipe.static_wi8_ai8(), ranges, skipped, bool(floats & set(plan.graph.outputs)))
 
 
 def _range(low: float, high: float) -> dict[str, NDArray[np.float32]]:
@@ -67,7 +67,9 @@ def to_fp16(model: Path) -> bytes:
     return _quantized(model, casting.get_quantization_recipe(), None)
 
 
-def _quantized(model: Path, recipe: Any, ranges: Ranges | None, skipped: Iterable[str] = ()) -> bytes:
+def _quantized(
+    model: Path, recipe: Any, ranges: Ranges | None, skipped: Iterable[str] = (), float_outputs: bool = False
+) -> bytes:
     from ai_edge_quantizer import qtyping, quantizer
 
     vendor = quantizer.Quantizer(str(model), recipe)
@@ -77,5 +79,8 @@ def _quantized(model: Path, recipe: Any, ranges: Ranges | None, skipped: Iterabl
             qtyping.TFLOperationName.ALL_SUPPORTED,
             algorithm_key=quantizer.AlgorithmName.NO_QUANTIZE,
         )
+    if float_outputs:  # of all maps or of none; those that are INT8 are dequantized at the border
+        outputs = qtyping.TFLOperationName.OUTPUT
+        vendor.update_quantization_recipe(".*", outputs, algorithm_key=quantizer.AlgorithmName.NO_QUANTIZE)
     result = vendor.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
     return bytes(result.quantized_model)

@@ -147,11 +147,17 @@ def test_int8_without_calibration(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_budget_below_zero(tmp_path: Path) -> None:
-    words = (*compile_to(tmp_path / "b"), "--data", DATA, "--max-drop")
-    refused(*words, "-0.5", says="--max-drop must not be negative, got -0.5")
-    refused(*words, "nan", says="--max-drop must not be negative, got nan")
+@pytest.mark.parametrize("budget", ["-0.5", "nan", "inf", "100.5"])
+def test_a_budget_that_is_no_number_of_points(budget: str, tmp_path: Path) -> None:
+    words = (*compile_to(tmp_path / "b"), "--data", DATA, "--max-drop", budget)
+    refused(*words, says=f"--max-drop is in AP points, from 0 to 100, got {budget}")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_manifest_that_cannot_be_written_is_refused_before_there_is_a_bundle(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    refused(*compile_to(tmp_path / "b"), "--json", tmp_path / "folder", says="name a file")
+    assert not (tmp_path / "b").exists()
 
 
 @pytest.mark.parametrize("labels", ["yolo", "coco"])
@@ -170,8 +176,10 @@ def test_data_without_annotations(labels: str, tmp_path: Path) -> None:
     assert not out.exists()
 
 
-def test_an_image_size_that_is_no_multiple_of_32(tmp_path: Path) -> None:
+def test_an_image_size_that_no_network_takes(tmp_path: Path) -> None:
     refused(*compile_to(tmp_path / "b"), "--imgsz", "300", says="multiple of 32")
+    refused(*compile_to(tmp_path / "b"), "--imgsz", "320x99999968", says="at most 8192, got 99999968")
+    assert CliRunner().invoke(main, [*map(str, compile_to(tmp_path / "b")), "--imgsz", "²"]).exit_code == 2
     assert list(tmp_path.iterdir()) == []
 
 
@@ -189,6 +197,8 @@ def test_a_destination_that_is_something_else(tmp_path: Path) -> None:
     (tmp_path / "photos" / "cat.jpg").write_bytes(b"cat")
     refused(*compile_to(tmp_path / "photos"), says="is not a bundle")
     assert [path.name for path in (tmp_path / "photos").iterdir()] == ["cat.jpg"]
+    for place in (".", "/", ".."):
+        refused(*compile_to(Path(place)), says="name one inside it")
 
 
 def test_the_real_process_prints_one_line(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edge_yolov9.compiler.export import export_onnx
 from edge_yolov9.compiler.fold import fold
 from edge_yolov9.compiler.prune import prune
-from edge_yolov9.compiler.quantization import Scheme, make, measure, qdq, ranges, rules
+from edge_yolov9.compiler.quantization import Scheme, correct, make, measure, qdq, ranges, rules
 from edge_yolov9.compiler.quantization.plan import with_weights
 from edge_yolov9.errors import CompileError
 from edge_yolov9.model import RawHeads, build
@@ -51,6 +51,25 @@ def test_an_outlier_channel_that_nobody_reads_does_not_set_the_range(tmp_path: P
     plan = make(fragile.model, job.calibration, scheme)
     assert plan.errors["min-max"] > 3 * plan.errors[plan.rule]
     assert plan.errors[plan.rule] < 0.08
+
+
+def test_weights_that_read_a_silent_channel_do_not_set_the_rounding_step(tmp_path: Path) -> None:
+    job = make_job(tmp_path, "int8", images=4)
+    assert job.calibration is not None
+    graph = rules.read(onnx.load(job.onnx), SCHEMES[1])
+    seen = measure.measure(graph, measure.Tensors(job.calibration), 4)
+    assert correct.limit(graph, seen, SCHEMES[1]) == {}  # as it was trained, nothing is cut
+    first, second = graph.convolutions[0], graph.convolutions[1]
+    silent, bias = np.array(graph.constants[first.input[1]]), np.array(graph.constants[first.input[2]])
+    silent[3], bias[3] = 0, 0
+    kernel = np.array(graph.constants[second.input[1]])
+    kernel[:, 3] = np.sign(kernel[:, 3]) * 50
+    fragile = with_weights(graph, {first.input[1]: silent, first.input[2]: bias, second.input[1]: kernel})
+    seen = measure.measure(fragile, measure.Tensors(job.calibration), 4)
+    (cut,) = correct.limit(fragile, seen, SCHEMES[1]).values()
+    heard = [channel for channel in range(cut.shape[1]) if channel != 3]
+    rounded = qdq.rounded_weights(cut, SCHEMES[1])[:, heard]
+    np.testing.assert_allclose(rounded, kernel[:, heard], atol=float(np.abs(kernel[:, heard]).max()) / 50)
 
 
 def test_a_group_in_float_has_no_pair_and_its_layers_are_named(tmp_path: Path) -> None:
@@ -104,6 +123,17 @@ def test_steps_are_float16_numbers_that_never_clip() -> None:
     assert (steps <= wanted * 1.04 + 1e-6).all()
 
 
+def test_an_offset_that_the_bins_of_a_side_share_does_not_drown_what_rounding_does_to_them() -> None:
+    bins = np.random.default_rng(0).normal(0, 2, (1, 64, 5, 5)).astype(np.float32)
+    offsets = np.repeat(np.float32([2000, 4000, 6000, 8000]), 16).reshape(1, 64, 1, 1)
+    rounded = np.rint((bins + offsets) / 32) * np.float32(32)
+    (((plain,),), ((moved,),)) = (measure.heard([[maps]]) for maps in (bins, bins + offsets))
+    np.testing.assert_allclose(plain, moved, atol=1e-3)
+    assert (plain.max(axis=2) == 0).all()
+    assert measure.relative_error([[rounded]], [[bins + offsets]]) < 0.01
+    assert measure.relative_error(measure.heard([[rounded]]), measure.heard([[bins + offsets]])) > 0.5
+
+
 def test_a_model_that_gives_nan_is_not_calibrated(tmp_path: Path) -> None:
     graph = rules.read(onnx.load(make_job(tmp_path, "fp32").onnx), SCHEMES[0])
     image = np.full((1, 3, 320, 320), np.nan, np.float32)
@@ -111,7 +141,10 @@ def test_a_model_that_gives_nan_is_not_calibrated(tmp_path: Path) -> None:
         measure.measure(graph, [image], 1)
 
 
-def test_measuring_holds_one_image_at_a_time(tmp_path: Path) -> None:
+def test_measuring_holds_one_image_at_a_time_and_no_more_places_than_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "PIXELS", 3)
     graph = rules.read(onnx.load(make_job(tmp_path, "fp32").onnx), SCHEMES[0])
     alive: list[Any] = []
 
@@ -126,4 +159,4 @@ def test_measuring_holds_one_image_at_a_time(tmp_path: Path) -> None:
     found = measure.measure(graph, stream(), 5)
     assert set(graph.measured) <= set(found)
     assert found["images"].magnitude <= 1
-    assert all(len(seen.samples) <= measure.PIXELS for seen in found.values())
+    assert {len(seen.samples) for seen in found.values()} == {3}

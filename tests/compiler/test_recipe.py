@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -109,6 +110,8 @@ def test_images_that_are_missing_changed_or_elsewhere_are_named(made: Path, tmp_
         ("version = 1", "KeyError: 'images'"),
         ("version = 2", "newer"),
         ('version = "1"', "TypeError"),
+        ("version = " + 9999 * "[", "RecursionError"),
+        ("version = 1\nimages = [{ id = inf, file = '', sha256 = '' }]", "OverflowError"),
     ],
 )
 def test_a_file_that_is_no_recipe(content: str, says: str, tmp_path: Path) -> None:
@@ -158,6 +161,56 @@ def test_compiling_with_a_recipe(made: Path, tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "other classes" in result.output
     assert not (tmp_path / "other").exists()
+
+
+def pictures(folder: Path, *names: str) -> Path:
+    """Noise with one object each, in ``images`` and ``labels`` below ``folder``."""
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir(parents=True)
+    for seed, name in enumerate(names):
+        noise = np.random.default_rng(seed).integers(0, 256, (32, 32, 3), np.uint8)
+        cv2.imwrite(str(folder / "new.png"), noise)
+        (folder / "new.png").rename(folder / "images" / f"{name}.png")
+        (folder / "labels" / f"{name}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    return folder / "images"
+
+
+def test_images_of_several_folders_linked_and_with_any_name_are_found_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_class = 'caf\xe9 \U0001f600 "\\'
+    name = f"{of_class}\x7f"  # YAML has no DEL
+    (tmp_path / "a").mkdir()
+    other = pictures(tmp_path / "b", name)
+    elsewhere = pictures(tmp_path / "c", "0", "1") / "1.png"
+    pictures(tmp_path / "a" / "d")
+    Path(tmp_path / "a" / "d" / "images" / "link.png").symlink_to(elsewhere)
+    monkeypatch.chdir(tmp_path / "a")
+    data = {"train": [str(other), "d/images", "../b/images"], "names": [of_class]}
+    Path("data.yaml").write_text(json.dumps(data, ensure_ascii=False))
+    result = call("calibration", "select", "--data", "data.yaml", "-o", "new/r.toml")
+    assert result.exit_code == 0, result.output
+    found = calibration.choose(f"new/r.toml={tmp_path}", 9, 0, (32, 32), (of_class,))
+    assert {path.resolve() for path in found.paths} == {other / f"{name}.png", elsewhere}
+
+
+@pytest.mark.parametrize("output", [".", "/", ""])
+def test_a_recipe_needs_a_name(output: str, tmp_path: Path) -> None:
+    pictures(tmp_path, "a")
+    (tmp_path / "data.yaml").write_text("train: images\nnames: [a]\n")
+    result = call("calibration", "select", "--data", tmp_path / "data.yaml", "-o", output)
+    assert (result.exit_code, type(result.exception)) == (1, SystemExit)
+    assert "cannot write" in result.output
+
+
+def test_a_name_that_toml_cannot_hold(tmp_path: Path) -> None:
+    pictures(tmp_path, "a\udcff")
+    (tmp_path / "data.yaml").write_text("train: images\nnames: [a]\n")
+    result = call("calibration", "select", "--data", tmp_path / "data.yaml", "-o", tmp_path / "r.toml")
+    assert (result.exit_code, type(result.exception)) == (1, SystemExit)
+    assert "a name is not UTF-8" in result.output
+    assert r"a\udcff" in result.output
+    assert not (tmp_path / "r.toml").exists()
 
 
 def test_selecting_from_what_does_not_decode(tmp_path: Path) -> None:

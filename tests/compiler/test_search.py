@@ -18,8 +18,11 @@ from edge_yolov9.bundle import read
 from edge_yolov9.checkpoint import save
 from edge_yolov9.cli import main
 from edge_yolov9.compiler import search
+from edge_yolov9.compiler.gate import Gate
 from edge_yolov9.compiler.search import Search
+from edge_yolov9.data import ImageRecord, Split
 from edge_yolov9.errors import AccuracyError, ParityError
+from edge_yolov9.labels import make_objects
 from tests.compiler.fragile import fragile
 from tests.conftest import DATA
 
@@ -197,9 +200,22 @@ def test_when_nothing_helps_the_attempts_are_shown(searching: Callable[..., Any]
         found.run(FakePlan({}, {"mse": 3.0}, ONE))
     assert max(len(attempt.plan.float_layers()) for attempt in found.attempts) == 10  # half of the convolutions
     assert len([line for line in lines if line.startswith("attempt")]) == 2 * len(found.attempts)
+    partly, _ = searching(0.5, broken=5.0)
+    with pytest.raises(AccuracyError, match=r"loses 3\.00 AP points .* in the best of 6 attempts"):
+        partly.run(FakePlan({"g0": 9.0}, {"mse": 3.0}, ONE))  # all-INT8 is noise, the best has a layer in float
     hopeless, _ = searching(0.5, broken=1.0)
     with pytest.raises(AccuracyError, match="box_p3 is noise; no bundle was written"):
         hopeless.run(FakePlan({}, {"mse": 3.0}, ONE))
+
+
+def test_sensitivity_is_judged_on_images_that_show_something() -> None:
+    """A camera's val split may be mostly empty, and every other image may be."""
+    shown, empty = make_objects([(0, 1, 1, 9, 9, 0, 64)]), make_objects([])
+    records = (ImageRecord(Path("a.jpg"), i, 1, annotated=shown if i % 2 else empty) for i in range(300))
+    gate = Gate(lambda images: (), ("a",), (32, 32), DATA, Split("val", ("a",), tuple(records)), 0.5)
+    assert [record.image_id for record in gate.few(100).split.images[:3]] == [1, 5, 9]
+    assert len(gate.few(100).split) == 75
+    assert gate.few(300) is gate
 
 
 REPAIRED = [("kernels", "onnx"), ("scaled", "jetson"), ("several", "tflite"), ("paths", "openvino")]

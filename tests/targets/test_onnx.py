@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -94,6 +95,16 @@ print(json.dumps(sorted(name for name in sys.modules if "." not in name)))
     loaded = set(json.loads(done.stdout))
     assert "onnxruntime" in loaded
     assert not loaded & {"torch", "onnx", "nncf", "openvino", "litert_torch", "ai_edge_quantizer"}
+
+
+@pytest.mark.parametrize("module", ["targets.onnx.session", "compiler"])
+def test_onnx_runtime_is_told_to_send_nothing(module: str, tmp_path: Path) -> None:
+    """Else it makes an identifier of the device in the user's cache and a file in the temporary folder."""
+    program = f"import edge_yolov9.{module}, onnxruntime; onnxruntime.SessionOptions()"
+    environment = {key: value for key, value in os.environ.items() if key not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    environment |= dict.fromkeys(("HOME", "TMPDIR", "XDG_CACHE_HOME"), str(tmp_path))
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_closing_twice_does_no_harm_and_running_afterwards_is_an_error() -> None:

@@ -51,6 +51,18 @@ def details(bundle: Bundle) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]
     return interpreter.get_tensor_details(), interpreter._get_ops_details()
 
 
+def test_rounding_noise_in_a_single_place_does_not_part_what_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    from edge_yolov9.targets.tflite import match
+
+    gates = np.random.default_rng(0).uniform(0, 1, (2, 1, 40, 40, 64)).astype(np.float32)
+    noisy = gates.copy()
+    noisy[:, 0, 3, 4, 5] += 0.01
+    monkeypatch.setattr(match, "_onnx_values", lambda *_: {"a": gates[0], "b": gates[1]})
+    monkeypatch.setattr(match, "_litert_values", lambda *_: {"x": noisy[1], "y": noisy[0], "z": noisy[0] + noisy[1]})
+    found = match.match(Path(), None, np.zeros((1, 1, 3), np.uint8))  # type: ignore[arg-type]
+    assert found == {"x": "b", "y": "a"}
+
+
 def test_fp32_computes_what_torch_computes() -> None:
     bundle = emitted("fp32")
     assert [spec.name for spec in bundle.manifest.outputs] == list(OUTPUT_NAMES)
@@ -99,6 +111,14 @@ def test_the_graph_is_plain(precision: str) -> None:
     allowed = {"CONV_2D", "DEPTHWISE_CONV_2D", "LOGISTIC", "MUL", "ADD", "CONCATENATION", "SLICE", "MAX_POOL_2D"}
     allowed |= {"RESIZE_NEAREST_NEIGHBOR"} | {"fp16": {"DEQUANTIZE"}, "int8": {"QUANTIZE"}}.get(precision, set())
     assert names <= allowed
+
+
+def test_a_raw_map_that_stays_float_is_not_rounded_at_the_border() -> None:
+    bundle = emitted("int8", "box_p3")
+    assert {spec.dtype for spec in bundle.manifest.outputs} == {"float32"}
+    values = [len(np.unique(tensor)) for tensor in run(bundle)[0]]
+    assert values[0] > 256
+    assert max(values[1:]) <= 256
 
 
 def test_the_input_rule_is_what_the_model_takes() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,8 @@ def _folder() -> Path:
 
 
 @cache
-def emitted(precision: str) -> Bundle:
-    """A bundle as ``emit`` makes it; int8 with 16 calibration pictures. Do not change it."""
+def emitted(precision: str, floating: str | None = None) -> Bundle:
+    """A bundle as ``emit`` makes it; int8 with 16 calibration pictures, one group in float. Do not change it."""
     from edge_yolov9.targets.tflite import lower
 
     convert = lower.convert
@@ -42,7 +43,10 @@ def emitted(precision: str) -> Bundle:
         else:
             shutil.copy(_FLOAT[0], path)
 
-    job = uncorrected(make_job(_folder(), precision, images=16, target="tflite"))
+    job = make_job(_folder(), precision, images=16, target="tflite")
+    if floating and job.plan:
+        job = replace(job, plan=job.plan.keep_float([floating]))
+    job = uncorrected(job)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lower, "convert", convert_once)
         return make_bundle("tflite", job)

@@ -1,6 +1,9 @@
 """Bias correction: what rounding shifts a convolution's output by, on average, is taken off its bias.
 
 b' = b + sum(W) E[x] - sum(Wq) E[Q(x)]        sums over the window, means over samples; borders are neglected
+
+Before that, weights that read silent channels are limited: they change nothing, yet the largest weight of an output
+channel sets the rounding step of all others.
 """
 
 from __future__ import annotations
@@ -13,6 +16,38 @@ from edge_yolov9.compiler.quantization.measure import Seen
 from edge_yolov9.compiler.quantization.qdq import rounded_weights
 from edge_yolov9.compiler.quantization.ranges import Range
 from edge_yolov9.compiler.quantization.rules import Array, Graph, Scheme, channel_sums
+
+LIMITS = 2.0 ** -np.arange(1, 15)
+"""Shares of an output channel's largest weight at which its weights may be cut."""
+
+GAIN = 0.1
+"""Noise left over that makes a cut worth having."""
+
+
+def limit(graph: Graph, seen: Mapping[str, Seen], scheme: Scheme) -> dict[str, Array]:
+    """``{initializer: kernel}`` of the convolutions some of whose output channels are better off with weights cut."""
+    found: dict[str, Array] = {}
+    for node in graph.convolutions:
+        kernel, source = np.asarray(graph.constants[node.input[1]], np.float32), seen[node.input[0]]
+        out, per = kernel.shape[:2]
+        first = np.arange(out) * (len(source.low) // per) // out * per  # input channel at which a group begins
+        power = np.maximum(source.high, -source.low)[first[:, None] + np.arange(per)] ** 2
+        largest = np.abs(kernel).max(axis=(1, 2, 3), keepdims=True)
+        best, least = kernel, GAIN * _noise(kernel, kernel, power, scheme)
+        for share in LIMITS:
+            cut = np.clip(kernel, -largest * np.float32(share), largest * np.float32(share))
+            noise = _noise(cut, kernel, power, scheme)
+            best = np.where((noise < least).reshape(-1, 1, 1, 1), cut, best)
+            least = np.minimum(least, noise)
+        if not np.array_equal(best, kernel):
+            found[node.input[1]] = best
+    return found
+
+
+def _noise(cut: Array, kernel: Array, power: Array, scheme: Scheme) -> Array:
+    """(out,) noise of weights that are cut and rounded; ``power`` (out, in / groups): the largest square they read."""
+    lost = (rounded_weights(cut, scheme) - kernel) ** 2
+    return np.asarray((lost.sum(axis=(2, 3)) * power).sum(axis=1), np.float32)
 
 
 def biases(

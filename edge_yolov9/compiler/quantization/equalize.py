@@ -25,8 +25,10 @@ Readers = dict[tuple[str, int], list[tuple[str, int]]]
 """(tensor, channel) -> (weights, input channel) of every convolution that reads it."""
 
 
-def equalize(graph: Graph, seen: Mapping[str, Seen], weights: Mapping[str, Array], scheme: Scheme) -> dict[str, Array]:
-    """``{initializer: new value}`` of kernels and biases; empty where no scale helps.
+def equalize(
+    graph: Graph, seen: Mapping[str, Seen], weights: Mapping[str, Array], scheme: Scheme
+) -> tuple[dict[str, Array], int]:
+    """``{initializer: new value}`` of kernels and biases, and how many channels were scaled.
 
     Args:
         graph: the float graph.
@@ -37,6 +39,7 @@ def equalize(graph: Graph, seen: Mapping[str, Seen], weights: Mapping[str, Array
     producers = {graph.inner.get(node.output[0], node.output[0]): node for node in graph.convolutions}
     readers, mixed = trace(graph)
     changed: dict[str, Array] = {}
+    count = 0
     ranges = choose(graph, seen, weights, scheme)["per tensor"]
     groups: dict[str, list[str]] = defaultdict(list)
     for name in graph.measured:
@@ -58,7 +61,8 @@ def equalize(graph: Graph, seen: Mapping[str, Seen], weights: Mapping[str, Array
                 _scale(graph, changed, [(node.input[1], int(channel)), (node.input[2], int(channel))], scale)
                 for kernel, index in readers[name, int(channel)]:
                     _scale_reader(graph, changed, kernel, index, scale)
-    return changed
+                count += 1
+    return changed, count
 
 
 def _helps(

@@ -57,11 +57,11 @@ def measure(graph: Graph, images: Sequence[Any] | Images, count: int) -> dict[st
     inner = [name for name in wanted if name not in graph.inputs]
     session = run_session(expose(graph.model, inner))
     found: dict[str, Seen] = {}
-    per = max(1, PIXELS // max(count, 1))
+    per, every = max(1, PIXELS // max(count, 1)), -(-count // PIXELS)
     for index, image in enumerate(images):
         feed = dict.fromkeys(graph.inputs, image)
         for name, values in (feed | dict(zip(inner, session.run(inner, feed), strict=True))).items():
-            _look(found, name, values[0].reshape(values.shape[1], -1), index, per)
+            _look(found, name, values[0].reshape(values.shape[1], -1), index, 0 if index % every else per)
     return found
 
 
@@ -71,8 +71,9 @@ def _look(found: dict[str, Seen], name: str, flat: NDArray[np.float32], index: i
         raise CompileError("the float model gives NaN or infinity on a calibration image; check the checkpoint")
     seen = found.setdefault(name, Seen(low, high))
     seen.low, seen.high = np.minimum(seen.low, low), np.maximum(seen.high, high)
-    places = np.random.default_rng(index).integers(0, flat.shape[1], per)  # the same ones in all maps of one size
-    seen.rows.append(np.ascontiguousarray(flat[:, places].T))
+    if per:
+        places = np.random.default_rng(index).integers(0, flat.shape[1], per)  # the same ones in all maps of one size
+        seen.rows.append(np.ascontiguousarray(flat[:, places].T))
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,20 @@ def raw_maps(model: onnx.ModelProto, images: Images) -> list[list[NDArray[np.flo
     session = run_session(model)
     name = session.get_inputs()[0].name
     return [session.run(None, {name: image}) for image in images]
+
+
+def heard(maps: list[list[NDArray[np.float32]]]) -> list[list[NDArray[np.float32]]]:
+    """Raw maps of every image as decoding hears them.
+
+    Box bins (1, 4 * bins, H, W) become (1, 4, bins, H, W): how far below the largest of their side each is, down to a
+    weight of a thousandth in the softmax. What all bins of a side share is no signal.
+    """
+
+    def below(bins: NDArray[np.float32]) -> NDArray[np.float32]:
+        sides = bins.reshape(len(bins), 4, -1, *bins.shape[2:])
+        return audible(sides - sides.max(axis=2, keepdims=True))
+
+    return [[item if index % 2 else below(item) for index, item in enumerate(image)] for image in maps]
 
 
 def relative_error(maps: list[list[NDArray[np.float32]]], wanted: list[list[NDArray[np.float32]]]) -> float:

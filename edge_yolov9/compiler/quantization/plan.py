@@ -16,7 +16,7 @@ from onnx import numpy_helper
 from edge_yolov9.compiler.job import CalibrationSet
 from edge_yolov9.compiler.quantization import correct, qdq
 from edge_yolov9.compiler.quantization.equalize import equalize
-from edge_yolov9.compiler.quantization.measure import Seen, Tensors, measure, raw_maps, relative_error
+from edge_yolov9.compiler.quantization.measure import Seen, Tensors, heard, measure, raw_maps, relative_error
 from edge_yolov9.compiler.quantization.ranges import Range, choose
 from edge_yolov9.compiler.quantization.rules import Array, Graph, Scheme, importance, read
 from edge_yolov9.model import RawHeads
@@ -40,6 +40,8 @@ class Plan:
     """Relative error of the raw maps on calibration images under each rule for ranges."""
     equalized: int = 0
     """Channels whose scale was moved into the next layer."""
+    limited: int = 0
+    """Convolutions whose weights on silent channels were cut."""
     candidates: Mapping[str, Mapping[str, Range]] = field(default_factory=dict, repr=False)
     """The ranges under each rule."""
     seen: Mapping[str, Seen] = field(default_factory=dict, repr=False)
@@ -116,11 +118,11 @@ class Plan:
         assert self.floats is not None
         assert self.images is not None
         judges = list(self.images.few(count))
-        wanted = raw_maps(self.floats.model, judges)
+        wanted = heard(raw_maps(self.floats.model, judges))
         outer = {group for name, group in self.graph.group.items() if name not in self.graph.inner} - self.floating
         found: dict[str, float] = {}
         for group in sorted(outer):
-            error = relative_error(raw_maps(self.alone(group).insert(), judges), wanted)
+            error = relative_error(heard(raw_maps(self.alone(group).insert(), judges)), wanted)
             found[group] = round(-20 * float(np.log10(max(error, 1e-10))), 2)
         return dict(sorted(found.items(), key=lambda item: item[1]))
 
@@ -140,6 +142,7 @@ class Plan:
             "weight_levels": self.scheme.weight_levels,
             "symmetric": self.scheme.symmetric,
             "equalized_channels": self.equalized,
+            "limited_kernels": self.limited,
             "bias_correction": True,
             "fine_tuning_steps": self.tuned,
             "float_layers": self.float_layers(),
@@ -159,14 +162,16 @@ def make(model: onnx.ModelProto, images: CalibrationSet, scheme: Scheme) -> Plan
     weights = importance(graph, _variance(graph, seen))
     judges = list(tensors.few(JUDGES))
     wanted = raw_maps(model, judges)
-    equalized = 0
-    if scaled := equalize(graph, seen, weights, scheme):
-        equalized = sum(value.size != 0 and value.ndim == 1 for value in scaled.values())
+    limited = correct.limit(graph, seen, scheme)
+    graph = with_weights(graph, limited)
+    scaled, equalized = equalize(graph, seen, weights, scheme)
+    if limited or scaled:
         graph = with_weights(graph, scaled)
         seen = measure(graph, tensors, len(images))
         weights = importance(graph, _variance(graph, seen))
     candidates = choose(graph, seen, weights, scheme)
-    plan = Plan(graph, scheme, {}, candidates=candidates, seen=seen, floats=graph, images=tensors, equalized=equalized)
+    plan = Plan(graph, scheme, {}, candidates=candidates, seen=seen, floats=graph, images=tensors)
+    plan = replace(plan, equalized=equalized, limited=len(limited))
     errors: dict[str, float] = {}
     for rule in candidates:
         errors[rule] = round(relative_error(raw_maps(plan.with_rule(rule).insert(), judges), wanted), 5)
