@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import shutil
+import signal
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,19 +68,44 @@ def test_exceptions_of_a_build(raised: Exception, told: str, machine: Machine, m
     assert one_line(caught).startswith(told)
 
 
-def test_ctrl_c_stops_a_build(machine: Machine, made: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python raises it in whatever of ours TensorRT calls next; through TensorRT it would abort the process."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_a_build(
+    number: int, machine: Machine, made: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     machine.install("10.3.0").build_seconds = 60
-
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(build.log, "debug", interrupted)
+    kept = signal.signal(number, signal.default_int_handler)  # SIGTERM too: as edge-yolov9 detect does
+    monkeypatch.setattr(build.log, "debug", lambda *_: signal.raise_signal(number))
     with pytest.raises(KeyboardInterrupt):
         infer(made["int8"])
     monkeypatch.undo()
+    assert signal.signal(number, kept) is signal.default_int_handler
     assert not list(machine.cache.glob("*.engine*.json"))
     assert not machine.cudart.held
+
+
+def test_a_signal_is_not_lost_in_a_callback(machine: Machine) -> None:
+    """It comes while TensorRT's own code runs, so Python handles it on entering the callback, where nothing catches."""
+    machine.install("8.6.2")
+    trt, raised = sys.modules["tensorrt"], ctypes.CDLL(None)["raise"]
+    logger = build.make_logger(trt)
+    called_from_c = map(partial(logger.log, trt.ILogger.Severity.VERBOSE), map(raised, [signal.SIGINT]))
+    done: list[Any] = []
+    with pytest.raises(KeyboardInterrupt), build.mapped(trt, logger):
+        done.extend(called_from_c)
+    assert done == [None]
+
+
+def test_a_program_that_takes_signals_gets_them_when_the_build_has_ended(
+    machine: Machine, made: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.install("10.3.0").build_seconds = 60
+    got: list[int] = []
+    kept = signal.signal(signal.SIGINT, lambda number, _: got.append(number))
+    monkeypatch.setattr(build.log, "debug", lambda *_: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(InferenceError, match="could not build the engine: stopped by signal 2"):
+        infer(made["int8"])
+    signal.signal(signal.SIGINT, kept)
+    assert got == [signal.SIGINT]
 
 
 def test_onnx_that_tensorrt_does_not_parse(machine: Machine, made: dict[str, Path], tmp_path: Path) -> None:

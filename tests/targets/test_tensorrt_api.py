@@ -155,7 +155,7 @@ if monitor is None:
 else:
     monitor.phase_start("Building", None, 4)
     going_on = monitor.step_complete("Building", 1)
-    logger.stopped = True
+    logger.stopped = 2
     going_on = [going_on, monitor.step_complete("Building", 1)]
     monitor.phase_finish("Building")
     print(json.dumps([isinstance(monitor, trt.IProgressMonitor), going_on, state["step"]]))
