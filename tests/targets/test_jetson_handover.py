@@ -184,3 +184,4 @@ def test_the_service_is_one_that_systemd_takes(tmp_path: Path) -> None:
     assert not [line for line in done.stderr.splitlines() if unit.name in line], done.stderr
     verbs = re.findall(r"^Exec\w+=\S+ (\w+ ?\w*)", text, re.MULTILINE)
     assert verbs == ["jetson build", "detect "]
+    assert " --json /var/lib/edge-yolov9/detections.jsonl\n" in text, "a .json is kept in memory until the end"
