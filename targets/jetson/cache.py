@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,13 +49,18 @@ class Place:
     @property
     def version(self) -> tuple[int, int]:
         """TensorRT's, as far as anything depends on it."""
-        major, _, rest = self.tensorrt.partition(".")
-        return int(major), int(rest.partition(".")[0])
+        return version(self.tensorrt) or (0, 0)
 
     def key(self, digest: str = "") -> str:
         """File stem for a bundle's engine; without a digest, for the kernel timings of this place."""
         text = json.dumps({"bundle": digest, **asdict(self)}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def version(text: str) -> tuple[int, int] | None:
+    """Major and minor of "10.3.0"; None where there is no such thing."""
+    match = re.match(r"(\d+)\.(\d+)", text)
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def folder() -> Path:

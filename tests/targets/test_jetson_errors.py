@@ -162,6 +162,7 @@ def test_tensorrt_absent(made: dict[str, Path]) -> None:
         ),
         ("OSError('libcudnn.so.9: cannot open shared object file')", r"\(libcudnn.so.9: cannot open"),
         ("AttributeError('module numpy has no attribute bool')", r"\(module numpy has no attribute bool\)"),
+        ("ValueError('numpy.dtype size changed')", r"\(numpy.dtype size changed\)"),
     ],
 )
 def test_tensorrt_that_does_not_load(
@@ -171,6 +172,21 @@ def test_tensorrt_that_does_not_load(
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(RuntimeNotInstalled, match=f"does not load {told}"):
         infer(made["int8"])
+
+
+@pytest.mark.parametrize("version", [None, "", "garbage", "10", "v10.3"])
+def test_another_module_of_that_name(
+    version: str | None, made: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "tensorrt").mkdir()
+    if version is not None:
+        (tmp_path / "tensorrt" / "__init__.py").write_text(f"__version__ = {version!r}")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+    with pytest.raises(RuntimeNotInstalled) as caught:
+        infer(made["int8"])
+    del sys.modules["tensorrt"]
+    assert one_line(caught).startswith(f"the module tensorrt in {tmp_path / 'tensorrt'} is not TensorRT's (version ")
 
 
 def test_no_cuda_runtime(machine: Machine, made: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
