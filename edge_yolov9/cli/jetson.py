@@ -28,14 +28,19 @@ def build(bundle: Path, json_file: str | None) -> None:
 
     Runs the bundle's check pictures; INT8 that does not pass is replaced by FP16, and a warning says so.
     """
-    from edge_yolov9.registry import open_session
+    from edge_yolov9.registry import module, open_session
 
     check_writable(json_file)
     opened = _jetson_bundle(bundle)
     with _messages():
         session: Any = open_session(opened)
-    loaded = session.loaded
-    session.close()
+        loaded = session.loaded
+        session.close()
+        if module("jetson", "cache").read(loaded.file) is None:
+            raise click.ClickException(
+                f"the engine was built, but could not be kept in {loaded.file.parent}; make room there, or set "
+                "EDGE_YOLOV9_CACHE to a folder that can be written"
+            )
     found = {
         "bundle": str(bundle),
         "engine": str(loaded.file),

@@ -255,6 +255,15 @@ def test_the_commands_build_and_check(machine: Machine, made: dict[str, Path], t
     assert [head["good"] for head in heads].count(False) >= 3
 
 
+def test_build_fails_when_it_cannot_keep_the_engine(machine: Machine, made: dict[str, Path]) -> None:
+    machine.install("10.3.0")
+    machine.cache.write_text("a file where the folder should be")
+    result = CliRunner().invoke(main, ["jetson", "build", str(made["int8"])])
+    assert result.exit_code == 1
+    assert f"could not be kept in {machine.cache}; make room there, or set EDGE_YOLOV9_CACHE" in result.stderr
+    assert not machine.cudart.held
+
+
 def test_check_without_a_jetson(made: dict[str, Path], tmp_path: Path) -> None:
     run = CliRunner()
     for precision in ("int8", "fp16", "fp32"):

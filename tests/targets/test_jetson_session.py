@@ -196,6 +196,23 @@ def test_a_cache_that_cannot_be_written_costs_only_time(
     assert "cannot keep" in caplog.text
 
 
+def test_a_cache_that_cannot_be_read_costs_only_time(
+    machine: Machine, made: dict[str, Path], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = machine.install("10.3.0")
+    monkeypatch.setenv("EDGE_YOLOV9_CACHE", str(machine.cache / ("a" * 300)))
+    assert len(infer(made["int8"])) == 6
+    assert "cannot be read (File name too long); it is made again" in caplog.text
+    assert record.builds == 1
+
+
+def test_what_one_user_builds_another_may_read(machine: Machine, made: dict[str, Path]) -> None:
+    machine.install("10.3.0")
+    infer(made["int8"])
+    kept = [file for file in machine.cache.iterdir() if file.suffix != ".lock"]
+    assert {file.stat().st_mode & 0o777 for file in kept} == {0o644}
+
+
 def test_default_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("EDGE_YOLOV9_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -203,6 +220,10 @@ def test_default_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache.folder() == tmp_path / ".cache" / "edge-yolov9" / "engines"
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("os.getuid", lambda: 4_000_000)
+    with pytest.raises(InferenceError, match="no home folder for engines; set EDGE_YOLOV9_CACHE"):
+        cache.folder()
 
 
 def test_closing_twice_and_using_it_afterwards(machine: Machine, made: dict[str, Path]) -> None:
