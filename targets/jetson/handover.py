@@ -22,16 +22,25 @@ MODES = {"fp32": 0, "int8": 1, "fp16": 2}
 
 
 def write(
-    folder: Path, extra: Mapping[str, Any], precision: str, size: tuple[int, int], outputs: Sequence[TensorSpec]
+    folder: Path,
+    extra: Mapping[str, Any],
+    precision: str,
+    size: tuple[int, int],
+    outputs: Sequence[TensorSpec],
+    old: bool,
 ) -> None:
-    """Both files, into a bundle's folder."""
-    (folder / TRTEXEC).write_text(trtexec(extra, precision), encoding="utf-8")
+    """Both files, into a bundle's folder; ``old`` for a board that ends before TensorRT 8.5."""
+    (folder / TRTEXEC).write_text(trtexec(extra, precision, old), encoding="utf-8")
     (folder / DEEPSTREAM).write_text(deepstream(extra, precision, size, outputs), encoding="utf-8")
 
 
-def trtexec(extra: Mapping[str, Any], precision: str) -> str:
-    """One line per range of TensorRT versions, to be run in the bundle's folder on the device."""
-    memory = f" --memPoolSize=workspace:{extra.get('workspace_mib', 1024)} --timingCacheFile=timings.cache"
+def trtexec(extra: Mapping[str, Any], precision: str, old: bool) -> str:
+    """One line per range of TensorRT versions, to be run in the bundle's folder on the device.
+
+    --memPoolSize came with TensorRT 8.4, --workspace went in 10 (NVIDIA's "Migrating trtexec Usage from 8.x to 10.x").
+    """
+    room, timings = extra.get("workspace_mib", 1024), " --timingCacheFile=timings.cache"
+    memory = f" --memPoolSize=workspace:{room}{timings}"
     portable, typed, save = extra["portable"], extra["typed"], f" --saveEngine={ENGINE}"
     lines = [
         "# Builds and times an engine in this folder. Its tensors are the manifest's. Needs no Python.",
@@ -46,6 +55,11 @@ def trtexec(extra: Mapping[str, Any], precision: str) -> str:
         lines += [
             "# FP16, to compare or where INT8 is wrong; up to 10.11.",
             f"trtexec --onnx={extra['fallback']} --fp16{save}{memory}",
+        ]
+    if old:
+        lines += [
+            "# TensorRT 8.2 (JetPack 4.6, Jetson Nano): the workspace has another flag; untested.",
+            f"trtexec --onnx={portable}{FLAGS[precision]}{save} --workspace={room}{timings}",
         ]
     if "dla" in extra:
         lines += [
