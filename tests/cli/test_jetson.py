@@ -76,7 +76,7 @@ def test_from_checkpoint_to_a_bundle_that_checks_itself(tmp_path: Path, monkeypa
     assert {"check.npz", "layers.json", "trtexec.txt", "deepstream.txt", "model_typed.onnx"} <= manifest.files.keys()
     text = run("info", path).stdout
     assert "convolutions 185" in text
-    assert "estimate, ms per frame (roofline: no board beats it, none was measured) orin-nano" in text
+    assert "estimate, ms per frame (roofline at the rates of the profile; none was measured) orin-nano" in text
     checked = run("jetson", "check", path, "--runtime", "onnx")
     assert checked.exit_code == 0, checked.output
     assert "fp16 on the bundle's real images" in checked.stdout
