@@ -183,7 +183,8 @@ def _attempt(trt: Any, recipe: Recipe, size: int, place: Place, logger: Any) -> 
         plan = builder.build_serialized_network(network, config)
     if plan is None:
         return None
-    cache.keep(timings, bytes(config.get_timing_cache().serialize()), asdict(place))
+    if (made := config.get_timing_cache()) is not None:
+        cache.keep(timings, bytes(made.serialize()), asdict(place))
     return bytes(plan)
 
 

@@ -44,7 +44,8 @@ class Record:
     """A class whose instances TensorRT cannot make."""
     raises: Exception | None = None
     """From within a build."""
-    refuse_timings: bool = False
+    refuse_timings: str = ""
+    """"kept" ones, or "any"."""
     logger_severity: int = 1
 
 

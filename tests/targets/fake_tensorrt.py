@@ -97,7 +97,8 @@ class ITimingCache:
 
 class IBuilderConfig:
     def __init__(self, record: Record) -> None:
-        self._record, self._cache = record, ITimingCache(b"")
+        self._record = record
+        self._cache: ITimingCache | None = None
         self._monitor: Any = None
         self.default_device_type: Any = None
         self.DLA_core = -1
@@ -118,13 +119,13 @@ class IBuilderConfig:
         return ITimingCache(bytes(serialized_timing_cache))
 
     def set_timing_cache(self, cache: ITimingCache, ignore_mismatch: bool) -> bool:
-        if self._record.refuse_timings and cache._data:
+        if self._record.refuse_timings == "any" or (self._record.refuse_timings and cache._data):
             return False
         self._record.timings_given.append(cache._data)
         self._cache = cache
         return True
 
-    def get_timing_cache(self) -> ITimingCache:
+    def get_timing_cache(self) -> ITimingCache | None:
         return self._cache
 
 
@@ -178,7 +179,8 @@ class Builder:
         if self._record.refuse_build:
             self._logger.log(ILogger.Severity.ERROR, self._record.refuse_build)  # type: ignore[attr-defined]
             return None
-        config._cache._data += b"timed;"
+        if config._cache is not None:
+            config._cache._data += b"timed;"
         return IHostMemory(MAGIC + self._record.version.encode() + b"\0" + network._model)
 
 

@@ -182,9 +182,13 @@ def test_kernel_timings_are_kept_for_the_next_build(machine: Machine, made: dict
     infer(made["fp16"])
     assert record.timings_given == [b"", b"timed;"]
     refusing = machine.install("10.3.0")
-    refusing.refuse_timings = True
+    refusing.refuse_timings = "kept"
     infer(made["fp32"])
     assert refusing.timings_given == [b""]
+    refusing = machine.install("10.3.1")
+    refusing.refuse_timings = "any"
+    infer(made["fp32"])
+    assert refusing.builds == 1
 
 
 def test_a_cache_that_cannot_be_written_costs_only_time(
