@@ -58,7 +58,8 @@ def trtexec(extra: Mapping[str, Any], precision: str, old: bool) -> str:
         ]
     if old:
         lines += [
-            "# TensorRT 8.2 (JetPack 4.6, Jetson Nano): the workspace has another flag; untested.",
+            "# TensorRT 8.2 (JetPack 4.6, Jetson Nano): the workspace has another flag. Untested: NVIDIA documents",
+            "# operators up to opset 13 for it; this file says 17, its operators (but HardSwish) are as in 13.",
             f"trtexec --onnx={portable}{FLAGS[precision]}{save} --workspace={room}{timings}",
         ]
     if "dla" in extra:
