@@ -45,6 +45,7 @@ def test_an_unknown_board_is_refused_with_the_known_ones() -> None:
         (["--device", "orin-nano", "--precision", "fp16", "--dla"], "orin-nano has no DLA that TensorRT supports"),
         (["--device", "agx-orin", "--precision", "int8", "--dla"], "--dla takes --precision fp16, not int8"),
         (["--device", "agx-orin", "--precision", "fp16", "--camera", "big"], "expected a size like 640 or 384x640"),
+        (["--device", "agx-orin", "--precision", "fp16", "--camera", "0x640"], "expected a size like 640 or 384x640"),
     ],
 )
 def test_what_a_board_cannot_do_is_refused_at_once(words: list[str], reason: str, tmp_path: Path) -> None:
