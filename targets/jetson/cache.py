@@ -135,9 +135,11 @@ def locked(file: Path) -> Iterator[None]:
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             log.warning("another process is building this engine; waiting for it")
             fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError as error:
+            log.info("engines are built without a lock, which this file system does not have: %s", error.strerror)
         yield
     finally:
         os.close(handle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import subprocess
 import sys
@@ -207,6 +208,17 @@ def test_a_cache_that_cannot_be_read_costs_only_time(
     monkeypatch.setenv("EDGE_YOLOV9_CACHE", str(machine.cache / ("a" * 300)))
     assert len(infer(made["int8"])) == 6
     assert "cannot be read (File name too long); it is made again" in caplog.text
+    assert record.builds == 1
+
+
+def test_a_file_system_without_locks(machine: Machine, made: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    record = machine.install("10.3.0")
+    infer(made["int8"])
+    infer(made["int8"])
     assert record.builds == 1
 
 
