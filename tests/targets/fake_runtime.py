@@ -49,6 +49,15 @@ class Record:
     logger_severity: int = 1
 
 
+class Documented:
+    """As NVIDIA's objects, one of these takes no attribute that its class does not have."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name.startswith("_") or hasattr(type(self), name)):
+            raise AttributeError(f"{type(self).__name__} object has no attribute {name!r}")
+        super().__setattr__(name, value)
+
+
 class TensorIOMode(IntEnum):
     NONE = 0
     INPUT = 1
@@ -79,7 +88,7 @@ def made_by(name: str, record: Record, logger: Any) -> None:
         raise TypeError("pybind11::init(): factory function returned nullptr")
 
 
-class Runtime:
+class Runtime(Documented):
     _record: Record
     _module: Any
 
@@ -103,7 +112,7 @@ class Runtime:
         return ICudaEngine(model, self._record)
 
 
-class ICudaEngine:
+class ICudaEngine(Documented):
     def __init__(self, model: bytes, record: Record) -> None:
         import onnxruntime
 
@@ -138,7 +147,7 @@ class ICudaEngine:
         return IExecutionContext(self)
 
 
-class IExecutionContext:
+class IExecutionContext(Documented):
     def __init__(self, engine: ICudaEngine) -> None:
         self._engine, self._addresses = engine, dict[str, int]()
 

@@ -17,6 +17,7 @@ import onnx
 from tests.targets.fake_runtime import (
     MAGIC,
     DataType,
+    Documented,
     ICudaEngine,
     IExecutionContext,
     ILogger,
@@ -67,7 +68,7 @@ class IHostMemory(bytes):
     pass
 
 
-class ILayer:
+class ILayer(Documented):
     def __init__(self, node: onnx.NodeProto) -> None:
         self._kind, self._name = node.op_type, node.name
 
@@ -76,7 +77,7 @@ class ILayer:
         return self._name
 
 
-class INetworkDefinition:
+class INetworkDefinition(Documented):
     _model: bytes = b""
 
     @property
@@ -87,7 +88,7 @@ class INetworkDefinition:
         return ILayer(onnx.load_from_string(self._model).graph.node[index])
 
 
-class ITimingCache:
+class ITimingCache(Documented):
     def __init__(self, data: bytes) -> None:
         self._data = data
 
@@ -95,13 +96,14 @@ class ITimingCache:
         return IHostMemory(self._data)
 
 
-class IBuilderConfig:
+class IBuilderConfig(Documented):
+    default_device_type: Any = None
+    DLA_core: Any = -1
+
     def __init__(self, record: Record) -> None:
         self._record = record
         self._cache: ITimingCache | None = None
         self._monitor: Any = None
-        self.default_device_type: Any = None
-        self.DLA_core = -1
 
     def set_memory_pool_limit(self, pool: Any, pool_size: int) -> None:
         self._record.workspaces.append(pool_size)
@@ -141,7 +143,7 @@ class IBuilderConfig10(IBuilderConfig):
         self._monitor = monitor
 
 
-class Builder:
+class Builder(Documented):
     _record: Record
     _module: Any
 
@@ -184,7 +186,7 @@ class Builder:
         return IHostMemory(MAGIC + self._record.version.encode() + b"\0" + network._model)
 
 
-class ParserError:
+class ParserError(Documented):
     def __init__(self, text: str) -> None:
         self._text = text
 
@@ -192,7 +194,7 @@ class ParserError:
         return self._text
 
 
-class OnnxParser:
+class OnnxParser(Documented):
     _record: Record
     _module: Any
 

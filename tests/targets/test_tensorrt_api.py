@@ -105,6 +105,14 @@ print(json.dumps({name: real(name) for name in json.loads(sys.argv[1])}))
     assert not wrong
 
 
+def test_the_fake_takes_no_attribute_that_the_real_module_lacks() -> None:
+    module, _ = fake_tensorrt.make("10.3.0")
+    config = module.Builder(module.ILogger()).create_builder_config()
+    config.DLA_core = 0
+    with pytest.raises(AttributeError, match="IBuilderConfig10 object has no attribute 'max_workspace_size'"):
+        config.max_workspace_size = 1 << 30  # gone in TensorRT 10
+
+
 def fits(mine: list[str], overloads: list[list[str]]) -> bool:
     """Whether the fake's parameters are the first ones of some overload."""
     return any(real[: len(mine)] == mine for real in overloads)
