@@ -44,6 +44,7 @@ def trtexec(extra: Mapping[str, Any], precision: str, old: bool) -> str:
     portable, typed, save = extra["portable"], extra["typed"], f" --saveEngine={ENGINE}"
     lines = [
         "# Builds and times an engine in this folder. Its tensors are the manifest's. Needs no Python.",
+        "# JetPack puts trtexec into /usr/src/tensorrt/bin.",
         "# TensorRT 8.5 to 10.11 (JetPack 5.1 to 6.2): builder flags choose the precision.",
         f"trtexec --onnx={portable}{FLAGS[precision]}{save}{memory}",
         "# TensorRT 10.12 to 10.x (JetPack 7): the types stand in the graph.",
