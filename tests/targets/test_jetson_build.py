@@ -253,6 +253,13 @@ def test_the_commands_build_and_check(machine: Machine, made: dict[str, Path], t
     assert "off the float model's" in off.stderr
     heads = json.loads((tmp_path / "c.json").read_text())["heads"]
     assert [head["good"] for head in heads].count(False) >= 3
+    for spoil, shown in ((float("nan"), "nan"), (float("inf"), "-200.0")):
+        record.spoil = spoil
+        off = run.invoke(main, ["jetson", "check", str(made["int8"]), "--json", str(tmp_path / "c.json")])
+        assert off.exit_code == 1
+        assert f"box_p3 {shown} dB instead of" in off.stderr
+        heads = json.loads((tmp_path / "c.json").read_text())["heads"]
+        assert [(head["max_abs"], head["good"]) for head in heads] == [(None, False)] * 6
 
 
 def test_build_fails_when_it_cannot_keep_the_engine(machine: Machine, made: dict[str, Path]) -> None:
