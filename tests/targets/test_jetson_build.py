@@ -212,7 +212,9 @@ def with_board(tmp_path: Path, precision: str, **settings: Any) -> Path:
 def test_dla_layers_are_marked(machine: Machine, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     record = machine.install("10.3.0")
     record.dla_cores = 2
+    machine.plug(free=16 << 30)
     infer(with_board(tmp_path, "fp16", dla=True))
+    assert record.workspaces == [4096 * MIB], "of its own profile"
     assert record.flags == ["FP16", "GPU_FALLBACK"]
     assert set(record.on_dla.values()) == {"GPU"}
     assert all("Resize" in name for name in record.on_dla)
