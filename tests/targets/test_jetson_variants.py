@@ -128,6 +128,12 @@ def test_the_roofline_is_arithmetic_or_memory_whichever_is_larger(graphs: Graphs
     values += sum(count for count, _ in model.moves())
     assert layers.roofline(model, "fp16", narrow) == pytest.approx(2 * values / 1e6 * 1e3, rel=1e-2)
     assert layers.roofline(model, "fp32", slow) is None
+    int8 = layers.Layers(graphs.int8("t"))
+    parts = [(c["read"] + c["weights"], 1) for c in int8.convolutions()]
+    parts += [(c["written"], 1 if c["writes_int8"] else 2) for c in int8.convolutions()]
+    traffic = sum(count * size for count, size in (*parts, *((count, 1) for count, _ in int8.moves())))
+    assert layers.roofline(int8, "int8", {**narrow, "int8_tops": 1e9}) == pytest.approx(traffic / 1e6 * 1e3, rel=1e-2)
+    assert layers.roofline(int8, "int8", {**slow, "int8_tops": 1e-3}) == pytest.approx(2 * macs / 1e9 * 1e3, rel=1e-2)
 
 
 def test_int8_is_estimated_faster_where_the_board_has_it(graphs: Graphs) -> None:
