@@ -19,6 +19,7 @@ from edge_yolov9 import bundle as bundles
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.errors import BundleError, InferenceError, RuntimeNotInstalled
 from tests.targets import fake_tensorrt
+from tests.targets.fake_runtime import DataType
 from tests.targets.jetson_machine import SIZE, Machine, infer
 from tests.targets.jobs import frames
 
@@ -130,6 +131,14 @@ def test_an_engine_of_another_shape(machine: Machine, made: dict[str, Path]) -> 
     manifest = replace(bundle.manifest, input=replace(bundle.manifest.input, tensor=tensor))
     with pytest.raises(BundleError, match=r"tensor images is .* in the engine, .* in the manifest"):
         registry.open_session(Bundle(bundle.path, manifest))
+    assert not machine.cudart.held
+
+
+def test_an_engine_of_another_type(machine: Machine, made: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.install("10.3.0")
+    monkeypatch.setattr(fake_tensorrt.ICudaEngine, "get_tensor_dtype", lambda *_: DataType.HALF)
+    with pytest.raises(BundleError, match=r"tensor images is .* 1 in the engine, .* float32 in the manifest"):
+        infer(made["fp32"])
     assert not machine.cudart.held
 
 

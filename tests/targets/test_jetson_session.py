@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -136,6 +138,20 @@ def test_another_place_gets_another_engine(change: str, machine: Machine, made: 
     infer(made["int8"])
     assert record.builds == 1
     assert len(list(machine.cache.glob("*.engine"))) == 2
+
+
+def test_what_changed_is_told_from_the_newest_engine(
+    machine: Machine, made: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    for version in ("10.3.0", "10.3.1"):
+        machine.install(version)
+        infer(made["fp32"])
+    kept = sorted(machine.cache.glob("*.engine.json"))
+    os.utime(kept[0], (1e9, 1e9))  # so that the last by name is the newest
+    newest = json.loads(kept[1].read_text())["tensorrt"]
+    machine.install("10.3.2")
+    infer(made["fp32"])
+    assert f"the engine has to be built again: TensorRT was {newest!r} and is '10.3.2'" in caplog.text
 
 
 @pytest.mark.parametrize("damage", ["bytes", "no digest", "garbage digest", "truncated"])
