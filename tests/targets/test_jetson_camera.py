@@ -140,6 +140,16 @@ def test_where_the_gpus_letterbox_is_off_the_host_does_it(
     assert not machine.cudart.held
 
 
+def test_the_letterbox_computes_in_float32_whatever_the_model_does(machine: Machine, tmp_path: Path) -> None:
+    job = make_job(tmp_path, "fp16", size=SIZE, target="jetson")
+    record = machine.install("10.3.0")
+    registry.open_session(
+        bundles.read(make_bundle("jetson", replace(job, board={**job.board, "camera": CAMERA})).path)
+    ).close()
+    assert record.builds == 2
+    assert record.flags == ["FP16"], "of the model alone"
+
+
 def test_a_manifest_without_the_letterbox(machine: Machine, bundle: Path, tmp_path: Path) -> None:
     machine.install("10.3.0")
     without = reseal(bundle, tmp_path / "a", lambda folder: (folder / "letterbox.onnx").unlink())
