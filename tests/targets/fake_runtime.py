@@ -39,6 +39,8 @@ class Record:
     """Inferences compute nothing."""
     dla_cores: int = 0
     on_dla: dict[str, str] = field(default_factory=dict)
+    runtime_core: int = -1
+    """The DLA core that the newest runtime was given."""
     refuse_engines: bool = False
     nothing_from: str = ""
     """A class whose instances TensorRT cannot make."""
@@ -103,7 +105,7 @@ class Runtime(Documented):
 
     @DLA_core.setter
     def DLA_core(self, core: int) -> None:
-        self._core = core
+        self._core = self._record.runtime_core = core
 
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> ICudaEngine | None:
         head, _, model = serialized_engine.partition(b"\0")

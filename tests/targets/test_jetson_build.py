@@ -214,7 +214,7 @@ def test_dla_layers_are_marked(machine: Machine, tmp_path: Path, caplog: pytest.
     record.dla_cores = 2
     machine.plug(free=16 << 30)
     infer(with_board(tmp_path, "fp16", dla=True))
-    assert record.workspaces == [4096 * MIB], "of its own profile"
+    assert (record.workspaces, record.runtime_core) == ([4096 * MIB], 0), "of its own profile"
     assert record.flags == ["FP16", "GPU_FALLBACK"]
     assert set(record.on_dla.values()) == {"GPU"}
     assert all("Resize" in name for name in record.on_dla)

@@ -101,9 +101,10 @@ def test_frames_go_to_the_gpu_as_they_are(version: str, integrated: bool, machin
     assert session.frame_size == CAMERA  # type: ignore[attr-defined]
     assert record.builds == 2
     host = [array.copy() for array in session.infer(letterbox(frame(), (SIZE, SIZE))[0])]
-    before = gpu.copies
+    before, launches = gpu.copies, gpu.launches
     found = [array.copy() for array in session.infer_frame(frame())]  # type: ignore[attr-defined]
     assert gpu.copies - before == (0 if integrated else 7), "the frame instead of the image"
+    assert gpu.launches - launches == 1, "letterbox and model are one graph"
     for a, b in zip(found, host, strict=True):
         assert np.abs(a - b).max() < 0.35, "what one grey level in some pixels does to a logit"
     np.testing.assert_array_equal(session.infer(letterbox(frame(), (SIZE, SIZE))[0])[1], host[1])
