@@ -141,6 +141,26 @@ def test_where_the_gpus_letterbox_is_off_the_host_does_it(
     assert not machine.cudart.held
 
 
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_manifest_of_another_camera(
+    cached: bool, machine: Machine, bundle: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The engine would read beyond a smaller frame."""
+    machine.install("10.3.0")
+    read = bundles.read(bundle)
+    if cached:
+        registry.open_session(read).close()
+    camera = {**read.manifest.extra["camera"], "height": CAMERA[0] // 2}
+    session = registry.open_session(
+        replace(read, manifest=replace(read.manifest, extra={**read.manifest.extra, "camera": camera}))
+    )
+    assert session.frame_size is None  # type: ignore[attr-defined]
+    assert "frames are letterboxed on the host" in caplog.text
+    assert "the letterbox engine has the tensors {'frame': (120, 160, 3)" in caplog.text
+    session.close()
+    assert not machine.cudart.held
+
+
 def test_the_letterbox_computes_in_float32_whatever_the_model_does(machine: Machine, tmp_path: Path) -> None:
     job = make_job(tmp_path, "fp16", size=SIZE, target="jetson")
     record = machine.install("10.3.0")
