@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -21,6 +21,9 @@ from edge_yolov9.errors import BundleError
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
+
+KINDS = {"str": (str,), "int": (int,), "float": (float, int), "dict[str, Any]": (dict,), "dict[str, str]": (dict,)}
+"""What JSON holds for a field of this type."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +190,7 @@ def seal(folder: Path, manifest: Manifest) -> Bundle:
         for file in sorted(folder.rglob("*"))
         if file.is_file() and file.name != MANIFEST
     }
-    sealed = Manifest(**{**_shallow(manifest), "files": digests})
+    sealed = replace(manifest, files=digests)
     text = json.dumps(asdict(sealed), indent=2, ensure_ascii=False)
     with (folder / MANIFEST).open("w", encoding="utf-8") as file:
         file.write(text + "\n")
@@ -250,16 +253,24 @@ def _parse(folder: Path, data: dict[str, Any]) -> Manifest:
         given["names"] = tuple(str(name) for name in data["names"])
         given["strides"] = tuple(int(stride) for stride in data.get("strides", (8, 16, 32)))
         manifest = Manifest(**given)
+        _check_values(manifest)
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{folder / MANIFEST} is malformed: {type(error).__name__}: {error}") from None
     if len(manifest.outputs) != 2 * len(manifest.strides) or not manifest.names:
         raise BundleError(f"{folder / MANIFEST} is malformed: six output tensors and class names are expected")
-    if not isinstance(manifest.files, Mapping) or not all(isinstance(value, str) for value in manifest.files.values()):
+    if not all(isinstance(value, str) for value in manifest.files.values()):
         raise BundleError(f"{folder / MANIFEST} is malformed: files must map paths to digests")
-    texts = (manifest.variant, manifest.target, manifest.board, manifest.precision, manifest.model)
-    if not all(isinstance(text, str) for text in texts):
-        raise BundleError(f"{folder / MANIFEST} is malformed: variant, target, board, precision and model are texts")
     return manifest
+
+
+def _check_values(manifest: Manifest) -> None:
+    """ValueError for what no session can work with."""
+    scales = [spec.scale for spec in manifest.outputs if spec.scale is not None]
+    sizes = [manifest.input.height, manifest.input.width, manifest.reg_max, *manifest.strides, *scales]
+    if not all(size > 0 for size in sizes):
+        raise ValueError("height, width, reg_max, strides and scales must be above 0")
+    if manifest.precision not in ("fp32", "fp16", "int8"):
+        raise ValueError(f"precision must be fp32, fp16 or int8, got {manifest.precision!r}")
 
 
 def _tensor(data: Mapping[str, Any]) -> TensorSpec:
@@ -272,12 +283,14 @@ def _known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
     """The entries of ``data`` that ``cls`` has; others are of a later minor change and ignored."""
     if not isinstance(data, Mapping):
         raise TypeError(f"{cls.__name__} must be an object, got {data!r}")
-    names = {f.name for f in fields(cls)}
-    return {key: value for key, value in data.items() if key in names}
-
-
-def _shallow(item: Any) -> dict[str, Any]:
-    return {f.name: getattr(item, f.name) for f in fields(item)}
+    types = {f.name: str(f.type) for f in fields(cls)}
+    given = {key: value for key, value in data.items() if key in types}
+    for key, value in given.items():
+        kinds = KINDS.get(types[key].removesuffix(" | None"))
+        absent = value is None and types[key].endswith(" | None")
+        if kinds and not absent and (not isinstance(value, kinds) or isinstance(value, bool)):
+            raise TypeError(f"{key} must be {types[key]}, got {value!r}")
+    return given
 
 
 def _inside(folder: Path, name: str) -> None:

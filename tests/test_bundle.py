@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,15 @@ def test_a_link_that_escapes(bundle: Path) -> None:
         {"schema_version": "one"},
         {"thresholds": 4},
         {"strides": "abc"},
+        {"strides": [8, 16, 0]},
+        {"precision": "int4"},
+        {"reg_max": "x"},
+        {"extra": [1]},
+        {"thresholds": {"iou": "x"}},
+        {"thresholds": {"max_detections": True}},
+        {"input": {**asdict(INPUT), "height": -1}},
+        {"input": {**asdict(INPUT), "width": "wide"}},
+        {"input": {**asdict(INPUT), "scaling": None}},
     ],
 )
 def test_a_malformed_manifest_is_one_clear_line(bundle: Path, changes: dict[str, Any]) -> None:

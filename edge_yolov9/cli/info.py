@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edge_yolov9.model import YOLOv9
 
 
-ESTIMATED = {"estimated_ms": "estimate, ms per frame (roofline: no board beats it, none was measured)"}
+ESTIMATED = {"estimated_ms": "estimate, ms per frame (roofline at the rates of the profile; none was measured)"}
 
 
 @click.command()

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,19 @@ def build(bundle: Path, json_file: str | None) -> None:
 
     Runs the bundle's check pictures; INT8 that does not pass is replaced by FP16, and a warning says so.
     """
-    from edge_yolov9.registry import open_session
+    from edge_yolov9.registry import module, open_session
 
     check_writable(json_file)
     opened = _jetson_bundle(bundle)
     with _messages():
         session: Any = open_session(opened)
-    loaded = session.loaded
-    session.close()
+        loaded = session.loaded
+        session.close()
+        if module("jetson", "cache").read(loaded.file) is None:
+            raise click.ClickException(
+                f"the engine was built, but could not be kept in {loaded.file.parent}; make room there, or set "
+                "EDGE_YOLOV9_CACHE to a folder that can be written"
+            )
     found = {
         "bundle": str(bundle),
         "engine": str(loaded.file),
@@ -73,7 +79,7 @@ def check(bundle: Path, runtime: str | None, json_file: str | None) -> None:
     if json_file != "-":
         _show(heads, precision, opened)
     if json_file is not None:
-        rows = [{**asdict(head), "good": head.good} for head in heads]
+        rows = [{**_finite(asdict(head)), "good": head.good} for head in heads]
         write_json({"bundle": str(bundle), "precision": precision, "heads": rows}, json_file)
     if wrong := checks.complaint(heads):
         raise click.ClickException(f"{'the engine' if runtime != 'onnx' else 'the graph'} is off: {wrong}")
@@ -87,6 +93,11 @@ def _jetson_bundle(path: Path) -> Bundle:
     if opened.manifest.target != "jetson":
         raise BundleError(f"{path} is a bundle for {opened.manifest.target}, not for jetson; compile --target jetson")
     return opened
+
+
+def _finite(figures: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN and no infinity: None for either."""
+    return {key: value if not isinstance(value, float) or isfinite(value) else None for key, value in figures.items()}
 
 
 def _show(heads: list[Any], precision: str, bundle: Bundle) -> None:

@@ -25,7 +25,9 @@ def targets(device: str | None, json_file: str | None) -> None:
         except TargetError as error:  # Python 3.10 without a TOML reader: the targets are still worth showing
             known, unread = {"boards": {}}, str(error)
         found[name] = {"title": target.title, "runtime": target.runtime, "extra": target.extra, **known}
-    if device is not None and not unread:
+    if device is not None:
+        if unread:
+            raise TargetError(unread)
         found = _only(found, device)
     if json_file != "-":
         for name, entry in found.items():

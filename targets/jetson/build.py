@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
+import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from edge_yolov9.errors import BundleError, InferenceError, TargetError
@@ -53,17 +55,15 @@ def make_logger(trt: Any) -> Any:
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.errors: list[str] = []
-            self.stopped = False
+            self.stopped = 0
+            """A signal that came while TensorRT was at work."""
 
         def log(self, severity: Any, message: str) -> None:
-            try:
-                if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
-                    self.errors.append(" ".join(message.split()))
-                    log.info("TensorRT: %s", message)
-                else:
-                    log.debug("TensorRT: %s", message)
-            except KeyboardInterrupt:  # through TensorRT's own code it would abort the process; mapped() raises it
-                self.stopped = True
+            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
+                self.errors.append(" ".join(message.split()))
+                log.info("TensorRT: %s", message)
+            else:
+                log.debug("TensorRT: %s", message)
 
     return Log()
 
@@ -74,16 +74,43 @@ def mapped(trt: Any, logger: Any) -> Iterator[None]:
 
     Raises:
         InferenceError: instead of them.
-        KeyboardInterrupt: Ctrl-C came while TensorRT called the logger.
+        KeyboardInterrupt: Ctrl-C came meanwhile.
     """
     before = len(logger.errors)
+    with _signals_wait(logger):
+        try:
+            yield
+        except (RuntimeError, TypeError) as error:
+            reason = logger.errors[-1] if len(logger.errors) > before else " ".join(str(error).split())
+            raise InferenceError(f"TensorRT {trt.__version__} failed: {reason}") from error
+
+
+@contextmanager
+def _signals_wait(logger: Any) -> Iterator[None]:
+    """Signals that Python handles wait until TensorRT returns: what a handler raises within its callbacks is lost.
+
+    A build that can be stopped stops; a second signal ends the process at once.
+    """
+    handlers: dict[int, Any] = {}
+
+    def wait(number: int, _: FrameType | None) -> None:
+        logger.stopped = number
+        logger.errors.append(f"stopped by signal {number}")
+        signal.signal(number, signal.SIG_DFL)
+        log.warning("stopping as soon as TensorRT allows it; once more ends it at once")
+
+    if threading.current_thread() is threading.main_thread():
+        for each in (signal.SIGINT, signal.SIGTERM):
+            if callable(signal.getsignal(each)):
+                handlers[each] = signal.signal(each, wait)
     try:
         yield
-        if logger.stopped:
-            raise KeyboardInterrupt
-    except (RuntimeError, TypeError) as error:
-        reason = logger.errors[-1] if len(logger.errors) > before else " ".join(str(error).split())
-        raise InferenceError(f"TensorRT {trt.__version__} failed: {reason}") from error
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        stopped, logger.stopped = logger.stopped, 0
+        if handler := handlers.get(stopped):
+            handler(stopped, None)
 
 
 def last(logger: Any) -> str:
@@ -156,7 +183,8 @@ def _attempt(trt: Any, recipe: Recipe, size: int, place: Place, logger: Any) -> 
         plan = builder.build_serialized_network(network, config)
     if plan is None:
         return None
-    cache.keep(timings, bytes(config.get_timing_cache().serialize()), asdict(place))
+    if (made := config.get_timing_cache()) is not None:
+        cache.keep(timings, bytes(made.serialize()), asdict(place))
     return bytes(plan)
 
 
@@ -228,10 +256,7 @@ def _monitor(trt: Any, state: dict[str, str], logger: Any) -> Any:
             self._steps[phase_name] = num_steps
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            try:
-                state["step"] = f", {phase_name}: step {step + 1} of {self._steps.get(phase_name, step + 1)}"
-            except KeyboardInterrupt:
-                logger.stopped = True
+            state["step"] = f", {phase_name}: step {step + 1} of {self._steps.get(phase_name, step + 1)}"
             return not logger.stopped
 
         def phase_finish(self, phase_name: str) -> None:

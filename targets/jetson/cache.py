@@ -11,12 +11,15 @@ import hashlib
 import json
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from edge_yolov9.errors import InferenceError
 
 from .cuda import Device
 
@@ -48,8 +51,7 @@ class Place:
     @property
     def version(self) -> tuple[int, int]:
         """TensorRT's, as far as anything depends on it."""
-        major, _, rest = self.tensorrt.partition(".")
-        return int(major), int(rest.partition(".")[0])
+        return version(self.tensorrt) or (0, 0)
 
     def key(self, digest: str = "") -> str:
         """File stem for a bundle's engine; without a digest, for the kernel timings of this place."""
@@ -57,23 +59,37 @@ class Place:
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+def version(text: str) -> tuple[int, int] | None:
+    """Major and minor of "10.3.0"; None where there is no such thing."""
+    match = re.match(r"(\d+)\.(\d+)", text)
+    return (int(match[1]), int(match[2])) if match else None
+
+
 def folder() -> Path:
-    """$EDGE_YOLOV9_CACHE, or edge-yolov9/engines in the user's cache folder."""
+    """$EDGE_YOLOV9_CACHE, or edge-yolov9/engines in the user's cache folder.
+
+    Raises:
+        InferenceError: the user has no home.
+    """
     if chosen := os.environ.get("EDGE_YOLOV9_CACHE"):
         return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edge-yolov9" / "engines"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edge-yolov9" / "engines"
+    except RuntimeError:
+        raise InferenceError("this user has no home folder for engines; set EDGE_YOLOV9_CACHE to a folder") from None
 
 
 def read(file: Path) -> tuple[bytes, dict[str, Any]] | None:
     """A kept file and its facts when the digest is right, else None, with a message where there was something."""
     beside = file.with_name(file.name + ".json")
-    if not beside.exists():  # it is written last
+    try:
+        if not beside.exists():  # it is written last
+            return None
+        data = file.read_bytes()
+    except OSError as error:
+        log.warning("the cached %s cannot be read (%s); it is made again", file, error.strerror or error)
         return None
     facts = _facts(beside)
-    try:
-        data = file.read_bytes()
-    except OSError:
-        data = b""
     if hashlib.sha256(data).hexdigest() == facts.get("sha256"):
         return data, facts
     log.warning("the cached %s is damaged; it is made again", file)
@@ -93,7 +109,11 @@ def keep(file: Path, data: bytes, facts: dict[str, str]) -> None:
 
 def changes(digest: str, place: Place) -> str:
     """What is different since this bundle's newest engine was built, in words; "" when there never was one."""
-    for facts in map(_facts, sorted(folder().glob("*.engine.json"), key=_age)):
+    try:
+        files = sorted(folder().glob("*.engine.json"), key=_age)
+    except OSError:
+        files = []
+    for facts in map(_facts, files):
         if facts.get("bundle") == digest:
             return ", ".join(
                 f"{TITLES[name]} was {facts.get(name)!r} and is {value!r}"
@@ -115,9 +135,11 @@ def locked(file: Path) -> Iterator[None]:
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             log.warning("another process is building this engine; waiting for it")
             fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError as error:
+            log.info("engines are built without a lock, which this file system does not have: %s", error.strerror)
         yield
     finally:
         os.close(handle)
@@ -142,6 +164,7 @@ def _replace(file: Path, data: bytes) -> None:
     handle, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
+            os.fchmod(handle, 0o644)  # whoever builds it, a service's user may read it
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())

@@ -59,7 +59,10 @@ class Camera:
             return _wrong(trt, cuda, cls(loaded, size, output.name), output.shape)
 
         try:
-            return cls(engines.load(trt, cuda, bundle, wrong, part=PART), size, output.name)
+            camera = cls(engines.load(trt, cuda, bundle, wrong, part=PART), size, output.name)
+            if other := _other_tensors(trt, camera, output.shape):  # in the cache, for a manifest that was changed
+                raise InferenceError(other)
+            return camera
         except InferenceError as error:
             log.warning("frames are letterboxed on the host: %s", error)
             return None
@@ -100,14 +103,21 @@ class CameraInput:
         self._buffer.close()
 
 
-def _wrong(trt: Any, cuda: Cuda, camera: Camera, shape: tuple[int, ...]) -> str:
-    """Letterbox a test picture on the GPU and on the host; "" when they agree within a grey level."""
+def _other_tensors(trt: Any, camera: Camera, shape: tuple[int, ...]) -> str:
+    """What the engine's tensors are, where they are not those of the manifest; else ""."""
     engine = camera.loaded.engine
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
     found = {name: tuple(engine.get_tensor_shape(name)) for name in names}
     wanted = {FRAME: (*camera.size, 3), camera.output: tuple(shape)}
-    if found != wanted or engine.get_tensor_dtype(FRAME) != trt.uint8:
-        return f"the letterbox engine has the tensors {found}, expected {wanted} with a uint8 frame"
+    if found == wanted and engine.get_tensor_dtype(FRAME) == trt.uint8:
+        return ""
+    return f"the letterbox engine has the tensors {found}, expected {wanted} with a uint8 frame"
+
+
+def _wrong(trt: Any, cuda: Cuda, camera: Camera, shape: tuple[int, ...]) -> str:
+    """Letterbox a test picture on the GPU and on the host; "" when they agree within a grey level."""
+    if other := _other_tensors(trt, camera, shape):
+        return other
     picture = np.random.default_rng(0).integers(0, 256, (*camera.size, 3), np.uint8)
     stream, images = Stream(cuda), Buffer(cuda, shape)
     try:

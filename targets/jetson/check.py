@@ -102,7 +102,8 @@ def complaint(heads: Sequence[Head]) -> str:
 
 def _sqnr(want: NDArray[np.float64], got: NDArray[np.float64]) -> float:
     noise = float(np.square(got - want).sum())
-    return 200.0 if noise == 0 else float(10 * np.log10(max(float(np.square(want).sum()), 1e-30) / noise))
+    ratio = max(float(np.square(want).sum()), 1e-30) / noise if noise else 1e20
+    return float(10 * np.log10(ratio)) if ratio else -200.0
 
 
 def _load(bundle: Bundle, names: Sequence[str]) -> dict[str, NDArray[Any]]:

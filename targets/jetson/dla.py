@@ -64,10 +64,9 @@ def assign(model: onnx.ModelProto, precision: str, board: Mapping[str, Any]) -> 
         TargetError: as for :func:`check`.
     """
     check(precision, board)
-    shapes = {
-        item.name: [d.dim_value for d in item.type.tensor_type.shape.dim]
-        for item in onnx.shape_inference.infer_shapes(model).graph.value_info
-    }
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    tensors = (*graph.input, *graph.value_info, *graph.output)
+    shapes = {item.name: [d.dim_value for d in item.type.tensor_type.shape.dim] for item in tensors}
     constants = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
     constants |= {
         node.output[0]: numpy_helper.to_array(node.attribute[0].t)
@@ -90,7 +89,7 @@ def assign(model: onnx.ModelProto, precision: str, board: Mapping[str, Any]) -> 
 def _refused(node: NodeProto, shapes: Mapping[str, list[int]], constants: Mapping[str, Any]) -> str:
     """Why an operator cannot run on the DLA; "" when it can."""
     attributes = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
-    if any(side > LARGEST for name in node.output for side in shapes.get(name, [])[1:]):
+    if any(side > LARGEST for name in (*node.input, *node.output) for side in shapes.get(name, [])[1:]):
         return f"a dimension is over {LARGEST}"
     limits = LIMITS.get(node.op_type, {})
     for name, (least, most) in limits.items():

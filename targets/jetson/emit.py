@@ -59,7 +59,8 @@ def emit(job: EmitJob) -> Emitted:
     extra |= _board(job, floats, model)
     height, width = job.input_size
     outputs = tuple(_spec(item) for item in model.graph.output)
-    handover.write(job.folder, extra, job.precision, job.input_size, outputs)
+    old = job.board.get("jetpack") == ["4.6"]
+    handover.write(job.folder, extra, job.precision, job.input_size, outputs, old)
     return Emitted(
         model=MODEL,
         input=InputRule(TensorSpec(INPUT_NAME, (1, 3, height, width), "float32", "NCHW"), height, width),

@@ -22,19 +22,29 @@ MODES = {"fp32": 0, "int8": 1, "fp16": 2}
 
 
 def write(
-    folder: Path, extra: Mapping[str, Any], precision: str, size: tuple[int, int], outputs: Sequence[TensorSpec]
+    folder: Path,
+    extra: Mapping[str, Any],
+    precision: str,
+    size: tuple[int, int],
+    outputs: Sequence[TensorSpec],
+    old: bool,
 ) -> None:
-    """Both files, into a bundle's folder."""
-    (folder / TRTEXEC).write_text(trtexec(extra, precision), encoding="utf-8")
+    """Both files, into a bundle's folder; ``old`` for a board that ends before TensorRT 8.5."""
+    (folder / TRTEXEC).write_text(trtexec(extra, precision, old), encoding="utf-8")
     (folder / DEEPSTREAM).write_text(deepstream(extra, precision, size, outputs), encoding="utf-8")
 
 
-def trtexec(extra: Mapping[str, Any], precision: str) -> str:
-    """One line per range of TensorRT versions, to be run in the bundle's folder on the device."""
-    memory = f" --memPoolSize=workspace:{extra.get('workspace_mib', 1024)} --timingCacheFile=timings.cache"
+def trtexec(extra: Mapping[str, Any], precision: str, old: bool) -> str:
+    """One line per range of TensorRT versions, to be run in the bundle's folder on the device.
+
+    --memPoolSize came with TensorRT 8.4, --workspace went in 10 (NVIDIA's "Migrating trtexec Usage from 8.x to 10.x").
+    """
+    room, timings = extra.get("workspace_mib", 1024), " --timingCacheFile=timings.cache"
+    memory = f" --memPoolSize=workspace:{room}{timings}"
     portable, typed, save = extra["portable"], extra["typed"], f" --saveEngine={ENGINE}"
     lines = [
         "# Builds and times an engine in this folder. Its tensors are the manifest's. Needs no Python.",
+        "# JetPack puts trtexec into /usr/src/tensorrt/bin.",
         "# TensorRT 8.5 to 10.11 (JetPack 5.1 to 6.2): builder flags choose the precision.",
         f"trtexec --onnx={portable}{FLAGS[precision]}{save}{memory}",
         "# TensorRT 10.12 to 10.x (JetPack 7): the types stand in the graph.",
@@ -46,6 +56,12 @@ def trtexec(extra: Mapping[str, Any], precision: str) -> str:
         lines += [
             "# FP16, to compare or where INT8 is wrong; up to 10.11.",
             f"trtexec --onnx={extra['fallback']} --fp16{save}{memory}",
+        ]
+    if old:
+        lines += [
+            "# TensorRT 8.2 (JetPack 4.6, Jetson Nano): the workspace has another flag. Untested: NVIDIA documents",
+            "# operators up to opset 13 for it; this file says 17, its operators (but HardSwish) are as in 13.",
+            f"trtexec --onnx={portable}{FLAGS[precision]}{save} --workspace={room}{timings}",
         ]
     if "dla" in extra:
         lines += [

@@ -130,8 +130,10 @@ def describe(model: onnx.ModelProto, precision: str, boards: Mapping[str, Mappin
 
 
 def roofline(layers: Layers, precision: str, board: Mapping[str, Any]) -> float | None:
-    """Milliseconds per frame that no engine can beat: an estimate from peak rates, to compare boards and precisions
-    by; None where a rate is not published."""
+    """Milliseconds per frame: an estimate to compare boards and precisions by; None where a rate is not published.
+
+    Every tensor counts as memory traffic, though a small one may stay in the GPU's cache; launches cost nothing.
+    """
     rates = {"int8": board.get("int8_tops", 0.0), "fp16": board.get("fp16_tflops", 0.0)}
     if not rates.get(precision):
         return None

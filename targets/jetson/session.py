@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edge_yolov9.bundle import Bundle, TensorSpec
 from edge_yolov9.errors import BundleError, InferenceError, RuntimeNotInstalled
 
-from . import check
+from . import cache, check
 from . import engine as engines
 from .camera import Camera, CameraInput
 from .cuda import Buffer, Cuda, Graph, Stream
@@ -55,12 +55,16 @@ def import_tensorrt() -> Any:
     """
     try:
         import tensorrt as trt
-    except (ImportError, OSError, AttributeError, RuntimeError) as error:  # of a library or of numpy
+    except Exception as error:  # whatever a library, numpy or pybind11 raises
         raise RuntimeNotInstalled(
             f"TensorRT's Python module does not load ({' '.join(str(error).split())}); JetPack brings it: "
             "make the environment with python3 -m venv --system-site-packages"
         ) from error
-    found = tuple(int(part) for part in trt.__version__.split(".")[:2])
+    version = getattr(trt, "__version__", None)
+    found = cache.version(str(version))
+    if found is None:
+        places = ", ".join(map(str, getattr(trt, "__path__", ())))
+        raise RuntimeNotInstalled(f"the module tensorrt in {places} is not TensorRT's (version {version}); rename it")
     if found < OLDEST:
         raise RuntimeNotInstalled(f"TensorRT 8.5 or newer is needed, {trt.__version__} is installed; update JetPack")
     if found > NEWEST:

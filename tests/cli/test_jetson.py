@@ -45,6 +45,7 @@ def test_an_unknown_board_is_refused_with_the_known_ones() -> None:
         (["--device", "orin-nano", "--precision", "fp16", "--dla"], "orin-nano has no DLA that TensorRT supports"),
         (["--device", "agx-orin", "--precision", "int8", "--dla"], "--dla takes --precision fp16, not int8"),
         (["--device", "agx-orin", "--precision", "fp16", "--camera", "big"], "expected a size like 640 or 384x640"),
+        (["--device", "agx-orin", "--precision", "fp16", "--camera", "0x640"], "expected a size like 640 or 384x640"),
     ],
 )
 def test_what_a_board_cannot_do_is_refused_at_once(words: list[str], reason: str, tmp_path: Path) -> None:
@@ -76,7 +77,7 @@ def test_from_checkpoint_to_a_bundle_that_checks_itself(tmp_path: Path, monkeypa
     assert {"check.npz", "layers.json", "trtexec.txt", "deepstream.txt", "model_typed.onnx"} <= manifest.files.keys()
     text = run("info", path).stdout
     assert "convolutions 185" in text
-    assert "estimate, ms per frame (roofline: no board beats it, none was measured) orin-nano" in text
+    assert "estimate, ms per frame (roofline at the rates of the profile; none was measured) orin-nano" in text
     checked = run("jetson", "check", path, "--runtime", "onnx")
     assert checked.exit_code == 0, checked.output
     assert "fp16 on the bundle's real images" in checked.stdout

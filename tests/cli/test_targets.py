@@ -40,3 +40,6 @@ def test_without_a_toml_reader_targets_are_still_shown(monkeypatch: pytest.Monke
     assert result.exit_code == 0
     assert "openvino" in result.stdout
     assert "boards are not shown" in result.stderr
+    one = CliRunner().invoke(main, ["targets", "--device", "orin-nano"])
+    assert one.exit_code == 1
+    assert "reading target.toml on Python 3.10 needs: pip install" in one.stderr

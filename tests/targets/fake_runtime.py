@@ -39,13 +39,25 @@ class Record:
     """Inferences compute nothing."""
     dla_cores: int = 0
     on_dla: dict[str, str] = field(default_factory=dict)
+    runtime_core: int = -1
+    """The DLA core that the newest runtime was given."""
     refuse_engines: bool = False
     nothing_from: str = ""
     """A class whose instances TensorRT cannot make."""
     raises: Exception | None = None
     """From within a build."""
-    refuse_timings: bool = False
+    refuse_timings: str = ""
+    """"kept" ones, or "any"."""
     logger_severity: int = 1
+
+
+class Documented:
+    """As NVIDIA's objects, one of these takes no attribute that its class does not have."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name.startswith("_") or hasattr(type(self), name)):
+            raise AttributeError(f"{type(self).__name__} object has no attribute {name!r}")
+        super().__setattr__(name, value)
 
 
 class TensorIOMode(IntEnum):
@@ -78,7 +90,7 @@ def made_by(name: str, record: Record, logger: Any) -> None:
         raise TypeError("pybind11::init(): factory function returned nullptr")
 
 
-class Runtime:
+class Runtime(Documented):
     _record: Record
     _module: Any
 
@@ -93,7 +105,7 @@ class Runtime:
 
     @DLA_core.setter
     def DLA_core(self, core: int) -> None:
-        self._core = core
+        self._core = self._record.runtime_core = core
 
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> ICudaEngine | None:
         head, _, model = serialized_engine.partition(b"\0")
@@ -102,7 +114,7 @@ class Runtime:
         return ICudaEngine(model, self._record)
 
 
-class ICudaEngine:
+class ICudaEngine(Documented):
     def __init__(self, model: bytes, record: Record) -> None:
         import onnxruntime
 
@@ -137,7 +149,7 @@ class ICudaEngine:
         return IExecutionContext(self)
 
 
-class IExecutionContext:
+class IExecutionContext(Documented):
     def __init__(self, engine: ICudaEngine) -> None:
         self._engine, self._addresses = engine, dict[str, int]()
 

@@ -17,6 +17,7 @@ import onnx
 from tests.targets.fake_runtime import (
     MAGIC,
     DataType,
+    Documented,
     ICudaEngine,
     IExecutionContext,
     ILogger,
@@ -67,7 +68,7 @@ class IHostMemory(bytes):
     pass
 
 
-class ILayer:
+class ILayer(Documented):
     def __init__(self, node: onnx.NodeProto) -> None:
         self._kind, self._name = node.op_type, node.name
 
@@ -76,7 +77,7 @@ class ILayer:
         return self._name
 
 
-class INetworkDefinition:
+class INetworkDefinition(Documented):
     _model: bytes = b""
 
     @property
@@ -87,7 +88,7 @@ class INetworkDefinition:
         return ILayer(onnx.load_from_string(self._model).graph.node[index])
 
 
-class ITimingCache:
+class ITimingCache(Documented):
     def __init__(self, data: bytes) -> None:
         self._data = data
 
@@ -95,12 +96,14 @@ class ITimingCache:
         return IHostMemory(self._data)
 
 
-class IBuilderConfig:
+class IBuilderConfig(Documented):
+    default_device_type: Any = None
+    DLA_core: Any = -1
+
     def __init__(self, record: Record) -> None:
-        self._record, self._cache = record, ITimingCache(b"")
+        self._record = record
+        self._cache: ITimingCache | None = None
         self._monitor: Any = None
-        self.default_device_type: Any = None
-        self.DLA_core = -1
 
     def set_memory_pool_limit(self, pool: Any, pool_size: int) -> None:
         self._record.workspaces.append(pool_size)
@@ -118,13 +121,13 @@ class IBuilderConfig:
         return ITimingCache(bytes(serialized_timing_cache))
 
     def set_timing_cache(self, cache: ITimingCache, ignore_mismatch: bool) -> bool:
-        if self._record.refuse_timings and cache._data:
+        if self._record.refuse_timings == "any" or (self._record.refuse_timings and cache._data):
             return False
         self._record.timings_given.append(cache._data)
         self._cache = cache
         return True
 
-    def get_timing_cache(self) -> ITimingCache:
+    def get_timing_cache(self) -> ITimingCache | None:
         return self._cache
 
 
@@ -140,7 +143,7 @@ class IBuilderConfig10(IBuilderConfig):
         self._monitor = monitor
 
 
-class Builder:
+class Builder(Documented):
     _record: Record
     _module: Any
 
@@ -178,11 +181,12 @@ class Builder:
         if self._record.refuse_build:
             self._logger.log(ILogger.Severity.ERROR, self._record.refuse_build)  # type: ignore[attr-defined]
             return None
-        config._cache._data += b"timed;"
+        if config._cache is not None:
+            config._cache._data += b"timed;"
         return IHostMemory(MAGIC + self._record.version.encode() + b"\0" + network._model)
 
 
-class ParserError:
+class ParserError(Documented):
     def __init__(self, text: str) -> None:
         self._text = text
 
@@ -190,7 +194,7 @@ class ParserError:
         return self._text
 
 
-class OnnxParser:
+class OnnxParser(Documented):
     _record: Record
     _module: Any
 

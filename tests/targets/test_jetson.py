@@ -195,6 +195,14 @@ def test_manifest_describes_the_tensors(made: dict[str, Bundle]) -> None:
     assert {spec.dtype for spec in manifest.outputs} == {"float32"}
 
 
+def test_two_real_pictures_are_expected(made: dict[str, Bundle]) -> None:
+    bundle = made["int8"]
+    assert bundle.manifest.extra["check"] == {"file": "check.npz", "pictures": 2, "of": "calibration images"}
+    with np.load(bundle.path / "check.npz") as stored:
+        np.testing.assert_array_equal(stored["frames"], frames(16, split="train")[::8])
+        assert all(stored[f"{kind}_{name}"].shape[0] == 2 for kind in ("float", "graph") for name in OUTPUTS)
+
+
 def images(count: int, size: int = 320) -> list[NDArray[np.float32]]:
     """Pictures of the val split, which did not calibrate."""
     return [f[:, :, ::-1].transpose(2, 0, 1)[None].astype(np.float32) / 255 for f in frames(count, size)]

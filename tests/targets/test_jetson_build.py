@@ -58,7 +58,7 @@ def test_when_memory_never_suffices_one_line_says_so(machine: Machine, made: dic
         infer(made["int8"])
     assert "even with 64 MiB of workspace" in one_line(caught)
     assert "close other programs, add swap, or compile with a smaller --imgsz" in one_line(caught)
-    assert record.workspaces[-1] == build.LEAST_WORKSPACE
+    assert record.workspaces[-1] == build.LEAST_WORKSPACE == build.workspace(1024 * MIB, 60 * MIB)
     assert not list(machine.cache.glob("*.engine"))
 
 
@@ -212,7 +212,9 @@ def with_board(tmp_path: Path, precision: str, **settings: Any) -> Path:
 def test_dla_layers_are_marked(machine: Machine, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     record = machine.install("10.3.0")
     record.dla_cores = 2
+    machine.plug(free=16 << 30)
     infer(with_board(tmp_path, "fp16", dla=True))
+    assert (record.workspaces, record.runtime_core) == ([4096 * MIB], 0), "of its own profile"
     assert record.flags == ["FP16", "GPU_FALLBACK"]
     assert set(record.on_dla.values()) == {"GPU"}
     assert all("Resize" in name for name in record.on_dla)
@@ -253,6 +255,22 @@ def test_the_commands_build_and_check(machine: Machine, made: dict[str, Path], t
     assert "off the float model's" in off.stderr
     heads = json.loads((tmp_path / "c.json").read_text())["heads"]
     assert [head["good"] for head in heads].count(False) >= 3
+    for spoil, shown in ((float("nan"), "nan"), (float("inf"), "-200.0")):
+        record.spoil = spoil
+        off = run.invoke(main, ["jetson", "check", str(made["int8"]), "--json", str(tmp_path / "c.json")])
+        assert off.exit_code == 1
+        assert f"box_p3 {shown} dB instead of" in off.stderr
+        heads = json.loads((tmp_path / "c.json").read_text())["heads"]
+        assert [(head["max_abs"], head["good"]) for head in heads] == [(None, False)] * 6
+
+
+def test_build_fails_when_it_cannot_keep_the_engine(machine: Machine, made: dict[str, Path]) -> None:
+    machine.install("10.3.0")
+    machine.cache.write_text("a file where the folder should be")
+    result = CliRunner().invoke(main, ["jetson", "build", str(made["int8"])])
+    assert result.exit_code == 1
+    assert f"could not be kept in {machine.cache}; make room there, or set EDGE_YOLOV9_CACHE" in result.stderr
+    assert not machine.cudart.held
 
 
 def test_check_without_a_jetson(made: dict[str, Path], tmp_path: Path) -> None:

@@ -101,9 +101,10 @@ def test_frames_go_to_the_gpu_as_they_are(version: str, integrated: bool, machin
     assert session.frame_size == CAMERA  # type: ignore[attr-defined]
     assert record.builds == 2
     host = [array.copy() for array in session.infer(letterbox(frame(), (SIZE, SIZE))[0])]
-    before = gpu.copies
+    before, launches = gpu.copies, gpu.launches
     found = [array.copy() for array in session.infer_frame(frame())]  # type: ignore[attr-defined]
     assert gpu.copies - before == (0 if integrated else 7), "the frame instead of the image"
+    assert gpu.launches - launches == 1, "letterbox and model are one graph"
     for a, b in zip(found, host, strict=True):
         assert np.abs(a - b).max() < 0.35, "what one grey level in some pixels does to a logit"
     np.testing.assert_array_equal(session.infer(letterbox(frame(), (SIZE, SIZE))[0])[1], host[1])
@@ -138,6 +139,36 @@ def test_where_the_gpus_letterbox_is_off_the_host_does_it(
     assert "grey levels off the host's" in caplog.text
     session.close()
     assert not machine.cudart.held
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_manifest_of_another_camera(
+    cached: bool, machine: Machine, bundle: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The engine would read beyond a smaller frame."""
+    machine.install("10.3.0")
+    read = bundles.read(bundle)
+    if cached:
+        registry.open_session(read).close()
+    camera = {**read.manifest.extra["camera"], "height": CAMERA[0] // 2}
+    session = registry.open_session(
+        replace(read, manifest=replace(read.manifest, extra={**read.manifest.extra, "camera": camera}))
+    )
+    assert session.frame_size is None  # type: ignore[attr-defined]
+    assert "frames are letterboxed on the host" in caplog.text
+    assert "the letterbox engine has the tensors {'frame': (120, 160, 3)" in caplog.text
+    session.close()
+    assert not machine.cudart.held
+
+
+def test_the_letterbox_computes_in_float32_whatever_the_model_does(machine: Machine, tmp_path: Path) -> None:
+    job = make_job(tmp_path, "fp16", size=SIZE, target="jetson")
+    record = machine.install("10.3.0")
+    registry.open_session(
+        bundles.read(make_bundle("jetson", replace(job, board={**job.board, "camera": CAMERA})).path)
+    ).close()
+    assert record.builds == 2
+    assert record.flags == ["FP16"], "of the model alone"
 
 
 def test_a_manifest_without_the_letterbox(machine: Machine, bundle: Path, tmp_path: Path) -> None:

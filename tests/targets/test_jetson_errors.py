@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import shutil
+import signal
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from edge_yolov9 import bundle as bundles
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.errors import BundleError, InferenceError, RuntimeNotInstalled
 from tests.targets import fake_tensorrt
+from tests.targets.fake_runtime import DataType
 from tests.targets.jetson_machine import SIZE, Machine, infer
 from tests.targets.jobs import frames
 
@@ -65,19 +69,44 @@ def test_exceptions_of_a_build(raised: Exception, told: str, machine: Machine, m
     assert one_line(caught).startswith(told)
 
 
-def test_ctrl_c_stops_a_build(machine: Machine, made: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python raises it in whatever of ours TensorRT calls next; through TensorRT it would abort the process."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_a_build(
+    number: int, machine: Machine, made: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     machine.install("10.3.0").build_seconds = 60
-
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(build.log, "debug", interrupted)
+    kept = signal.signal(number, signal.default_int_handler)  # SIGTERM too: as edge-yolov9 detect does
+    monkeypatch.setattr(build.log, "debug", lambda *_: signal.raise_signal(number))
     with pytest.raises(KeyboardInterrupt):
         infer(made["int8"])
     monkeypatch.undo()
+    assert signal.signal(number, kept) is signal.default_int_handler
     assert not list(machine.cache.glob("*.engine*.json"))
     assert not machine.cudart.held
+
+
+def test_a_signal_is_not_lost_in_a_callback(machine: Machine) -> None:
+    """It comes while TensorRT's own code runs, so Python handles it on entering the callback, where nothing catches."""
+    machine.install("8.6.2")
+    trt, raised = sys.modules["tensorrt"], ctypes.CDLL(None)["raise"]
+    logger = build.make_logger(trt)
+    called_from_c = map(partial(logger.log, trt.ILogger.Severity.VERBOSE), map(raised, [signal.SIGINT]))
+    done: list[Any] = []
+    with pytest.raises(KeyboardInterrupt), build.mapped(trt, logger):
+        done.extend(called_from_c)
+    assert done == [None]
+
+
+def test_a_program_that_takes_signals_gets_them_when_the_build_has_ended(
+    machine: Machine, made: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.install("10.3.0").build_seconds = 60
+    got: list[int] = []
+    kept = signal.signal(signal.SIGINT, lambda number, _: got.append(number))
+    monkeypatch.setattr(build.log, "debug", lambda *_: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(InferenceError, match="could not build the engine: stopped by signal 2"):
+        infer(made["int8"])
+    signal.signal(signal.SIGINT, kept)
+    assert got == [signal.SIGINT]
 
 
 def test_onnx_that_tensorrt_does_not_parse(machine: Machine, made: dict[str, Path], tmp_path: Path) -> None:
@@ -102,6 +131,14 @@ def test_an_engine_of_another_shape(machine: Machine, made: dict[str, Path]) -> 
     manifest = replace(bundle.manifest, input=replace(bundle.manifest.input, tensor=tensor))
     with pytest.raises(BundleError, match=r"tensor images is .* in the engine, .* in the manifest"):
         registry.open_session(Bundle(bundle.path, manifest))
+    assert not machine.cudart.held
+
+
+def test_an_engine_of_another_type(machine: Machine, made: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.install("10.3.0")
+    monkeypatch.setattr(fake_tensorrt.ICudaEngine, "get_tensor_dtype", lambda *_: DataType.HALF)
+    with pytest.raises(BundleError, match=r"tensor images is .* 1 in the engine, .* float32 in the manifest"):
+        infer(made["fp32"])
     assert not machine.cudart.held
 
 
@@ -134,6 +171,7 @@ def test_tensorrt_absent(made: dict[str, Path]) -> None:
         ),
         ("OSError('libcudnn.so.9: cannot open shared object file')", r"\(libcudnn.so.9: cannot open"),
         ("AttributeError('module numpy has no attribute bool')", r"\(module numpy has no attribute bool\)"),
+        ("ValueError('numpy.dtype size changed')", r"\(numpy.dtype size changed\)"),
     ],
 )
 def test_tensorrt_that_does_not_load(
@@ -143,6 +181,21 @@ def test_tensorrt_that_does_not_load(
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(RuntimeNotInstalled, match=f"does not load {told}"):
         infer(made["int8"])
+
+
+@pytest.mark.parametrize("version", [None, "", "garbage", "10", "v10.3"])
+def test_another_module_of_that_name(
+    version: str | None, made: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "tensorrt").mkdir()
+    if version is not None:
+        (tmp_path / "tensorrt" / "__init__.py").write_text(f"__version__ = {version!r}")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+    with pytest.raises(RuntimeNotInstalled) as caught:
+        infer(made["int8"])
+    del sys.modules["tensorrt"]
+    assert one_line(caught).startswith(f"the module tensorrt in {tmp_path / 'tensorrt'} is not TensorRT's (version ")
 
 
 def test_no_cuda_runtime(machine: Machine, made: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,16 @@ def test_trtexec_takes_the_dla_where_it_was_asked_for(tmp_path: Path) -> None:
     assert "--useDLACore=0 --allowGPUFallback" in lines(bundle.path)[-1]
 
 
+def test_trtexec_of_the_nano_has_its_own_line(tmp_path: Path) -> None:
+    """NVIDIA's trtexec 8.2 does not know --memPoolSize and stops at what it does not know."""
+    bundle = make_bundle("jetson", make_job(tmp_path, "fp16", size=SIZE, target="jetson", board="nano"))
+    (line,) = [line for line in lines(bundle.path) if "--memPoolSize" not in line]
+    assert line == (
+        "trtexec --onnx=model.onnx --fp16 --saveEngine=model.engine --workspace=256 --timingCacheFile=timings.cache"
+    )
+    assert "# TensorRT 8.2 (JetPack 4.6, Jetson Nano)" in (bundle.path / handover.TRTEXEC).read_text()
+
+
 DRIVER = """
 #include <cstdlib>
 #include <fstream>
@@ -184,3 +194,4 @@ def test_the_service_is_one_that_systemd_takes(tmp_path: Path) -> None:
     assert not [line for line in done.stderr.splitlines() if unit.name in line], done.stderr
     verbs = re.findall(r"^Exec\w+=\S+ (\w+ ?\w*)", text, re.MULTILINE)
     assert verbs == ["jetson build", "detect "]
+    assert " --json /var/lib/edge-yolov9/detections.jsonl\n" in text, "a .json is kept in memory until the end"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -137,6 +140,20 @@ def test_another_place_gets_another_engine(change: str, machine: Machine, made: 
     assert len(list(machine.cache.glob("*.engine"))) == 2
 
 
+def test_what_changed_is_told_from_the_newest_engine(
+    machine: Machine, made: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    for version in ("10.3.0", "10.3.1"):
+        machine.install(version)
+        infer(made["fp32"])
+    kept = sorted(machine.cache.glob("*.engine.json"))
+    os.utime(kept[0], (1e9, 1e9))  # so that the last by name is the newest
+    newest = json.loads(kept[1].read_text())["tensorrt"]
+    machine.install("10.3.2")
+    infer(made["fp32"])
+    assert f"the engine has to be built again: TensorRT was {newest!r} and is '10.3.2'" in caplog.text
+
+
 @pytest.mark.parametrize("damage", ["bytes", "no digest", "garbage digest", "truncated"])
 def test_a_damaged_engine_is_built_again(
     damage: str, machine: Machine, made: dict[str, Path], caplog: pytest.LogCaptureFixture
@@ -182,9 +199,13 @@ def test_kernel_timings_are_kept_for_the_next_build(machine: Machine, made: dict
     infer(made["fp16"])
     assert record.timings_given == [b"", b"timed;"]
     refusing = machine.install("10.3.0")
-    refusing.refuse_timings = True
+    refusing.refuse_timings = "kept"
     infer(made["fp32"])
     assert refusing.timings_given == [b""]
+    refusing = machine.install("10.3.1")
+    refusing.refuse_timings = "any"
+    infer(made["fp32"])
+    assert refusing.builds == 1
 
 
 def test_a_cache_that_cannot_be_written_costs_only_time(
@@ -196,6 +217,34 @@ def test_a_cache_that_cannot_be_written_costs_only_time(
     assert "cannot keep" in caplog.text
 
 
+def test_a_cache_that_cannot_be_read_costs_only_time(
+    machine: Machine, made: dict[str, Path], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = machine.install("10.3.0")
+    monkeypatch.setenv("EDGE_YOLOV9_CACHE", str(machine.cache / ("a" * 300)))
+    assert len(infer(made["int8"])) == 6
+    assert "cannot be read (File name too long); it is made again" in caplog.text
+    assert record.builds == 1
+
+
+def test_a_file_system_without_locks(machine: Machine, made: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    record = machine.install("10.3.0")
+    infer(made["int8"])
+    infer(made["int8"])
+    assert record.builds == 1
+
+
+def test_what_one_user_builds_another_may_read(machine: Machine, made: dict[str, Path]) -> None:
+    machine.install("10.3.0")
+    infer(made["int8"])
+    kept = [file for file in machine.cache.iterdir() if file.suffix != ".lock"]
+    assert {file.stat().st_mode & 0o777 for file in kept} == {0o644}
+
+
 def test_default_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("EDGE_YOLOV9_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -203,6 +252,10 @@ def test_default_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache.folder() == tmp_path / ".cache" / "edge-yolov9" / "engines"
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("os.getuid", lambda: 4_000_000)
+    with pytest.raises(InferenceError, match="no home folder for engines; set EDGE_YOLOV9_CACHE"):
+        cache.folder()
 
 
 def test_closing_twice_and_using_it_afterwards(machine: Machine, made: dict[str, Path]) -> None:

@@ -128,6 +128,12 @@ def test_the_roofline_is_arithmetic_or_memory_whichever_is_larger(graphs: Graphs
     values += sum(count for count, _ in model.moves())
     assert layers.roofline(model, "fp16", narrow) == pytest.approx(2 * values / 1e6 * 1e3, rel=1e-2)
     assert layers.roofline(model, "fp32", slow) is None
+    int8 = layers.Layers(graphs.int8("t"))
+    parts = [(c["read"] + c["weights"], 1) for c in int8.convolutions()]
+    parts += [(c["written"], 1 if c["writes_int8"] else 2) for c in int8.convolutions()]
+    traffic = sum(count * size for count, size in (*parts, *((count, 1) for count, _ in int8.moves())))
+    assert layers.roofline(int8, "int8", {**narrow, "int8_tops": 1e9}) == pytest.approx(traffic / 1e6 * 1e3, rel=1e-2)
+    assert layers.roofline(int8, "int8", {**slow, "int8_tops": 1e-3}) == pytest.approx(2 * macs / 1e9 * 1e3, rel=1e-2)
 
 
 def test_int8_is_estimated_faster_where_the_board_has_it(graphs: Graphs) -> None:
@@ -174,6 +180,7 @@ def changed(model: onnx.ModelProto, kind: str, attribute: str, value: Any) -> tu
     [
         ("Conv", "pads", [32, 0, 0, 0], "paddings of Conv go from 0 to 31"),
         ("Conv", "strides", [9, 1], "strides of Conv go from 1 to 8"),
+        ("Conv", "dilations", [33, 1], "dilations of Conv go from 1 to 32"),
         ("MaxPool", "kernel_shape", [9, 9], "windows of MaxPool go from 1 to 8"),
         ("AveragePool", "strides", [17, 1], "strides of AveragePool go from 1 to 16"),
         ("Concat", "axis", 2, "concatenation is along the channels only"),
@@ -208,6 +215,17 @@ def test_dla_reads_constants(kind: str, operand: int, value: Any, reason: str, g
         model.graph.initializer.append(onnx.numpy_helper.from_array(value, "other"))
     refused = dla.assign(model, "fp16", {**BOARDS["orin-nx"], "name": "orin-nx"})["gpu"]
     assert refused[node.name].startswith(reason)
+
+
+@pytest.mark.parametrize(("width", "where"), [(8192, {}), (8193, {"pool": "a dimension is over 8192"})])
+def test_dla_takes_8192_pixels(width: int, where: dict[str, str]) -> None:
+    pool = onnx.helper.make_node("MaxPool", ["x"], ["y"], "pool", kernel_shape=[1, 2], strides=[1, 2])
+    ends = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 8, 1, size])
+        for name, size in (("x", width), ("y", width // 2))
+    ]
+    model = onnx.helper.make_model(onnx.helper.make_graph([pool], "one", ends[:1], ends[1:]))
+    assert dla.assign(model, "fp16", BOARDS["agx-orin"])["gpu"] == where
 
 
 def test_dla_refuses_what_cannot_run_there(graphs: Graphs) -> None:
