@@ -23,7 +23,6 @@ SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 
 KINDS = {"str": (str,), "int": (int,), "float": (float, int), "dict[str, Any]": (dict,), "dict[str, str]": (dict,)}
-"""What JSON holds for a field of this type."""
 
 
 @dataclass(frozen=True)
@@ -265,30 +264,30 @@ def _parse(folder: Path, data: dict[str, Any]) -> Manifest:
 
 def _check_values(manifest: Manifest) -> None:
     """ValueError for what no session can work with."""
+    size = {manifest.input.height, manifest.input.width}
     scales = [spec.scale for spec in manifest.outputs if spec.scale is not None]
-    sizes = [manifest.input.height, manifest.input.width, manifest.reg_max, *manifest.strides, *scales]
-    if not all(size > 0 for size in sizes):
+    if not all(value > 0 for value in (*size, manifest.reg_max, *manifest.strides, *scales)):
         raise ValueError("height, width, reg_max, strides and scales must be above 0")
+    boxes = manifest.outputs[::2]
+    if not size <= {*manifest.input.tensor.shape} or any(4 * manifest.reg_max not in spec.shape for spec in boxes):
+        raise ValueError("the shapes of the tensors do not fit height, width and reg_max")
     if manifest.precision not in ("fp32", "fp16", "int8"):
         raise ValueError(f"precision must be fp32, fp16 or int8, got {manifest.precision!r}")
 
 
 def _tensor(data: Mapping[str, Any]) -> TensorSpec:
-    given = _known(TensorSpec, data)
-    given["shape"] = tuple(int(size) for size in given["shape"])
-    return TensorSpec(**given)
+    return TensorSpec(**{**_known(TensorSpec, data), "shape": tuple(int(size) for size in data["shape"])})
 
 
 def _known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries of ``data`` that ``cls`` has; others are of a later minor change and ignored."""
+    """The entries of ``data`` that ``cls`` has, each of its type in JSON; others are of a later change and ignored."""
     if not isinstance(data, Mapping):
         raise TypeError(f"{cls.__name__} must be an object, got {data!r}")
     types = {f.name: str(f.type) for f in fields(cls)}
     given = {key: value for key, value in data.items() if key in types}
     for key, value in given.items():
         kinds = KINDS.get(types[key].removesuffix(" | None"))
-        absent = value is None and types[key].endswith(" | None")
-        if kinds and not absent and (not isinstance(value, kinds) or isinstance(value, bool)):
+        if kinds and type(value) not in kinds and not (value is None and types[key].endswith("None")):
             raise TypeError(f"{key} must be {types[key]}, got {value!r}")
     return given
 

@@ -108,6 +108,8 @@ def test_a_link_that_escapes(bundle: Path) -> None:
         {"strides": [8, 16, 0]},
         {"precision": "int4"},
         {"reg_max": "x"},
+        {"reg_max": 8},
+        {"input": {**asdict(INPUT), "height": 64}},
         {"extra": [1]},
         {"thresholds": {"iou": "x"}},
         {"thresholds": {"max_detections": True}},
