@@ -59,9 +59,10 @@ def biases(
 ) -> dict[str, Array]:
     """``{initializer: corrected bias}`` of every convolution that computes in INT8."""
     found: dict[str, Array] = {}
+    floats = graph.floats(floating)
     for node in graph.convolutions:
         source, name = node.input[0], node.input[1]
-        if graph.group[source] in floating:
+        if source in floats or (scheme.everywhere and node.output[0] in floats):
             continue
         kernel, values = graph.constants[name], seen[source].samples
         channels = values.shape[1]
