@@ -125,7 +125,7 @@ def _scaled(model: YOLOv9) -> None:
 
 def _kernels(model: YOLOv9) -> None:
     for place in (STEM, CONCAT):
-        scale(model, place, 1, 1 / 400)
+        scale(model, place, 10, 1 / 400)
 
 
 RECIPES = {

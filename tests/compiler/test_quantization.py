@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edge_yolov9.compiler.export import export_onnx
 from edge_yolov9.compiler.fold import fold
 from edge_yolov9.compiler.prune import prune
-from edge_yolov9.compiler.quantization import Scheme, correct, make, measure, qdq, ranges, rules
+from edge_yolov9.compiler.quantization import Plan, Scheme, correct, make, measure, qdq, ranges, rules
 from edge_yolov9.compiler.quantization.plan import with_weights
 from edge_yolov9.errors import CompileError
 from edge_yolov9.model import RawHeads, build
@@ -38,14 +38,14 @@ def test_every_rule_is_measured_and_the_best_is_taken(scheme: Scheme, tmp_path: 
 
 
 def test_an_outlier_channel_that_nobody_reads_does_not_set_the_range(tmp_path: Path) -> None:
-    """One channel a thousand times too large whose readers are nearly deaf to it: float barely moves, INT8 too."""
+    """One channel 10^5 times too large whose readers are nearly deaf to it: float barely moves, INT8 too."""
     job = make_job(tmp_path, "int8", images=4)
     assert job.calibration is not None
     scheme = Scheme(symmetric=True, integers=False)
     graph = rules.read(onnx.load(job.onnx), scheme)
     first, second = graph.convolutions[0], graph.convolutions[1]
     bias, kernel = np.array(graph.constants[first.input[2]]), np.array(graph.constants[second.input[1]])
-    bias[3] += 5000
+    bias[3] += 3e5
     kernel[:, 3] *= 1e-6
     fragile = with_weights(graph, {first.input[2]: bias, second.input[1]: kernel})
     plan = make(fragile.model, job.calibration, scheme)
@@ -84,6 +84,25 @@ def test_a_group_in_float_has_no_pair_and_its_layers_are_named(tmp_path: Path) -
     assert list(same.input[:2]) == list(conv.input[:2])
     pairs = sum(node.op_type == "QuantizeLinear" for node in plan.insert().graph.node)
     assert sum(node.op_type == "QuantizeLinear" for node in inserted.graph.node) < pairs
+
+
+def test_a_convolution_that_writes_a_float_map_has_its_own_weights(tmp_path: Path) -> None:
+    job = make_job(tmp_path, "int8", images=1)
+    assert job.calibration is not None
+    graph = rules.read(onnx.load(job.onnx), SCHEMES[2])
+    seen = measure.measure(graph, measure.Tensors(job.calibration), 1)
+    chosen = {group: ranges.Range(-8.0, 8.0, "") for group in graph.group.values()}
+    plan = Plan(graph, SCHEMES[2], chosen, seen=seen, floats=graph)
+    last = next(node for node in graph.convolutions if node.output[0] == "box_p5")
+    names = list(last.input[1:])
+    learned = plan.with_learned({name: value + 1 for name, value in graph.constants.items() if "model." in name}, 1)
+    kept = learned.keep_float(["box_p5"])
+    assert kept.float_layers() == [names[0].removesuffix(".weight")]
+    for name in names:
+        assert (learned.graph.constants[name] == graph.constants[name] + 1).all()
+        assert (kept.graph.constants[name] == graph.constants[name]).all()
+    (same,) = [node for node in kept.insert().graph.node if node.name == last.name]
+    assert same.input[1] == names[0]
 
 
 def test_what_is_moved_needs_no_second_pair(tmp_path: Path) -> None:

@@ -233,7 +233,7 @@ def test_fragile_checkpoints_are_repaired(kind: str, target: str, tmp_path: Path
     manifest = read(tmp_path / "bundle").manifest
     assert manifest.accuracy is not None
     assert manifest.accuracy["drop_points"] <= 0.5
-    assert manifest.accuracy["float"]["AP"] > 0.62
+    assert manifest.accuracy["float"]["AP"] > 0.61
     tried = manifest.extra["search"]["attempts"]
     floats = manifest.extra["plan"]["float_layers"]
     assert tried[-1]["float_layers"] >= len(floats)

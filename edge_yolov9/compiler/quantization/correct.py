@@ -9,6 +9,7 @@ channel sets the rounding step of all others.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 
@@ -56,17 +57,20 @@ def biases(
     ranges: Mapping[str, Range],
     scheme: Scheme,
     floating: frozenset[str] = frozenset(),
+    limited: Mapping[str, Array] = MappingProxyType({}),
 ) -> dict[str, Array]:
-    """``{initializer: corrected bias}`` of every convolution that computes in INT8."""
+    """``{initializer: corrected bias}`` of every convolution that computes in INT8, and its kernel if it is limited."""
     found: dict[str, Array] = {}
+    floats = graph.floats(floating)
     for node in graph.convolutions:
         source, name = node.input[0], node.input[1]
-        if graph.group[source] in floating:
+        if source in floats or (scheme.everywhere and node.output[0] in floats):
             continue
         kernel, values = graph.constants[name], seen[source].samples
         channels = values.shape[1]
         rounded = ranges[graph.group[source]].rounded(values, scheme)
         wanted = channel_sums(kernel, channels) @ values.mean(axis=0)
-        got = channel_sums(rounded_weights(kernel, scheme), channels) @ rounded.mean(axis=0)
+        got = channel_sums(rounded_weights(limited.get(name, kernel), scheme), channels) @ rounded.mean(axis=0)
         found[node.input[2]] = (graph.constants[node.input[2]] + wanted - got).astype(np.float32)
+        found |= {name: limited[name]} if name in limited else {}
     return found

@@ -40,8 +40,8 @@ class Plan:
     """Relative error of the raw maps on calibration images under each rule for ranges."""
     equalized: int = 0
     """Channels whose scale was moved into the next layer."""
-    limited: int = 0
-    """Convolutions whose weights on silent channels were cut."""
+    limited: Mapping[str, Array] = field(default_factory=dict, repr=False)
+    """Kernels whose weights on silent channels are cut while they are INT8."""
     candidates: Mapping[str, Mapping[str, Range]] = field(default_factory=dict, repr=False)
     """The ranges under each rule."""
     seen: Mapping[str, Seen] = field(default_factory=dict, repr=False)
@@ -88,7 +88,7 @@ class Plan:
         """The same plan with more groups in float."""
         assert self.floats is not None
         floating = self.floating | frozenset(groups)
-        changed = correct.biases(self.floats, self.seen, self.ranges, self.scheme, floating)
+        changed = correct.biases(self.floats, self.seen, self.ranges, self.scheme, floating, self.limited)
         if self.learned:
             integer = [node for node in self.graph.convolutions if node.input[2] in changed]
             changed = {name: self.learned[name] for node in integer for name in node.input[1:]}
@@ -142,7 +142,7 @@ class Plan:
             "weight_levels": self.scheme.weight_levels,
             "symmetric": self.scheme.symmetric,
             "equalized_channels": self.equalized,
-            "limited_kernels": self.limited,
+            "limited_kernels": len(self.limited),
             "bias_correction": True,
             "fine_tuning_steps": self.tuned,
             "float_layers": self.float_layers(),
@@ -162,16 +162,15 @@ def make(model: onnx.ModelProto, images: CalibrationSet, scheme: Scheme) -> Plan
     weights = importance(graph, _variance(graph, seen))
     judges = list(tensors.few(JUDGES))
     wanted = raw_maps(model, judges)
-    limited = correct.limit(graph, seen, scheme)
-    graph = with_weights(graph, limited)
     scaled, equalized = equalize(graph, seen, weights, scheme)
-    if limited or scaled:
+    if scaled:
         graph = with_weights(graph, scaled)
         seen = measure(graph, tensors, len(images))
-        weights = importance(graph, _variance(graph, seen))
+    limited = correct.limit(graph, seen, scheme)
+    weights = importance(with_weights(graph, limited), _variance(graph, seen))
     candidates = choose(graph, seen, weights, scheme)
     plan = Plan(graph, scheme, {}, candidates=candidates, seen=seen, floats=graph, images=tensors)
-    plan = replace(plan, equalized=equalized, limited=len(limited))
+    plan = replace(plan, equalized=equalized, limited=limited)
     errors: dict[str, float] = {}
     for rule in candidates:
         errors[rule] = round(relative_error(raw_maps(plan.with_rule(rule).insert(), judges), wanted), 5)

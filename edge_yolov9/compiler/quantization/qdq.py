@@ -22,7 +22,7 @@ def insert(
         graph: the float graph and where INT8 goes.
         ranges: of each group.
         scheme: symmetric pairs are int8 with zero point 0, others uint8.
-        floating: groups that get no pair, nor do the weights of the convolutions that read them.
+        floating: groups that get no pair, nor do the weights of convolutions that read, or everywhere write, them.
     """
     result = onnx.ModelProto()
     result.CopyFrom(graph.model)
@@ -31,6 +31,8 @@ def insert(
     floats = graph.floats(floating)
     edges = {(index, slot) for index, slot in graph.edges if nodes[index].input[slot] not in floats}
     integer = {index for index, slot in edges if nodes[index].op_type == "Conv"}
+    if scheme.everywhere:  # what gives a float tensor computes in float
+        integer = {index for index in integer if nodes[index].output[0] not in floats}
     if not scheme.moves:
         moved = {name for node in nodes if node.op_type in MOVES for name in node.output}
         edges = {(index, slot) for index, slot in edges if nodes[index].input[slot] not in moved}

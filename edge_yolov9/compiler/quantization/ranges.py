@@ -72,7 +72,7 @@ def choose(
         rules = {"min-max": widest, "percentile 99.99": widest, "mse": widest}
         if not fixed(graph, names[0]) and names[0] not in graph.outputs:
             rules["percentile 99.99"] = _percentile(seen, names, low, high)
-            rules["mse"] = min(_clipped(low, high), key=noise)
+            rules["mse"] = min(_clipped(low, high, _usual(seen, names)), key=noise)
         best = min(rules.values(), key=noise)
         rules["per tensor"] = best if noise(best) < PREFERENCE * noise(widest) else widest
         for rule, chosen in rules.items():
@@ -135,8 +135,14 @@ def _percentile(seen: Mapping[str, Seen], names: list[str], low: float, high: fl
     return Range(max(low, min(0.0, float(least))), max(min(high, float(most)), low + 1e-6, 1e-6), "percentile 99.99")
 
 
-def _clipped(low: float, high: float) -> Iterator[Range]:
-    """Ranges cut at ever smaller magnitudes, from the extremes down to a two-thousandth of them."""
+def _usual(seen: Mapping[str, Seen], names: list[str]) -> float:
+    """The median over a group's channels of the largest absolute value."""
+    return float(np.median(np.concatenate([np.maximum(seen[name].high, -seen[name].low) for name in names])))
+
+
+def _clipped(low: float, high: float, usual: float) -> Iterator[Range]:
+    """Ranges cut at ever smaller magnitudes, from the extremes to a 2048th, or a tenth of a usual channel if less."""
     top = max(high, -low)
-    for limit in top * np.geomspace(1, 1 / 2048, 100):
+    share = min(1 / 2048, 0.1 * usual / top) or 1 / 2048
+    for limit in top * np.geomspace(1, share, round(100 * np.log(share) / np.log(1 / 2048))):
         yield Range(max(low, -float(limit)), max(min(high, float(limit)), 1e-6), "mse")
