@@ -215,10 +215,13 @@ def read(path: str | Path, verify: bool = True) -> Bundle:
     if manifest.model not in manifest.files:
         raise BundleError(f"{folder}: the manifest lists no digest for {manifest.model}; compile the bundle again")
     for name, digest in manifest.files.items():
-        file = folder / name
-        if not file.is_file():
+        if not (folder / name).is_file():
             raise BundleError(f"{folder}: {name} is missing; copy the whole bundle folder again")
-        if verify and sha256(file) != digest:
+        try:
+            changed = verify and sha256(folder / name) != digest
+        except OSError as error:
+            raise BundleError(f"{folder}: {name} cannot be read: {error.strerror or error}") from None
+        if changed:
             raise BundleError(f"{folder}: {name} was changed since it was compiled (sha256 differs); copy it again")
     return Bundle(folder, manifest)
 
@@ -255,15 +258,15 @@ def _parse(folder: Path, data: dict[str, Any]) -> Manifest:
         _check_values(manifest)
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{folder / MANIFEST} is malformed: {type(error).__name__}: {error}") from None
-    if len(manifest.outputs) != 2 * len(manifest.strides) or not manifest.names:
-        raise BundleError(f"{folder / MANIFEST} is malformed: six output tensors and class names are expected")
-    if not all(isinstance(value, str) for value in manifest.files.values()):
-        raise BundleError(f"{folder / MANIFEST} is malformed: files must map paths to digests")
     return manifest
 
 
 def _check_values(manifest: Manifest) -> None:
     """ValueError for what no session can work with."""
+    if len(manifest.outputs) != 2 * len(manifest.strides) or not manifest.names:
+        raise ValueError("six output tensors and class names are expected")
+    if not all(isinstance(value, str) for value in manifest.files.values()):
+        raise ValueError("files must map paths to digests")
     size = {manifest.input.height, manifest.input.width}
     scales = [spec.scale for spec in manifest.outputs if spec.scale is not None]
     if not all(value > 0 for value in (*size, manifest.reg_max, *manifest.strides, *scales)):

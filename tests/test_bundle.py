@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from edge_yolov9 import bundle as bundles
 from edge_yolov9.bundle import (
     MANIFEST,
     SCHEMA_VERSION,
@@ -181,3 +182,12 @@ def test_the_digest_names_the_content(bundle: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(bundle, tmp_path / "copy")
     assert read(copy).digest == read(bundle).digest
     assert isinstance(read(copy), Bundle)
+
+
+def test_a_file_that_cannot_be_read_is_one_clear_line(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(bundles, "sha256", refuse)
+    with pytest.raises(BundleError, match=r"model\.onnx cannot be read: Permission denied"):
+        read(bundle)
