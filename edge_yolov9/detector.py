@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from numbers import Integral, Real
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 MOST_LANES = 8
 """Frames in work at the same time, at most: each lane has memory of its own."""
+MOST_THREADS = 1024
+"""CPU threads of the runtime; LiteRT crashes where the system refuses them."""
 
 
 class Detector:
@@ -62,7 +65,7 @@ class Detector:
         Raises:
             BundleError: the bundle is missing, changed, incomplete or too new.
             RuntimeNotInstalled: the vendor runtime is absent.
-            InputError: a threshold is out of range.
+            InputError: a threshold or ``threads`` is out of range, or no number.
         """
         self.bundle = bundle if isinstance(bundle, Bundle) else read(bundle)
         manifest = self.bundle.manifest
@@ -73,12 +76,12 @@ class Detector:
             defaults.max_detections if max_detections is None else max_detections,
             multi_label,
         )
-        if threads is not None and threads < 1:
-            raise InputError(f"threads must be at least 1, got {threads}")
+        if threads is not None and not (_whole(threads) and 1 <= threads <= MOST_THREADS):
+            raise InputError(f"threads must be a whole number from 1 to {MOST_THREADS}, got {threads!r}")
         self.names = manifest.names
         self.input_size = (manifest.input.height, manifest.input.width)
-        self._runtime, self._threads = runtime, threads
-        self._lane = Lane(open_session(self.bundle, runtime, threads), manifest)
+        self._runtime, self._threads = runtime, None if threads is None else int(threads)
+        self._lane = Lane(open_session(self.bundle, runtime, self._threads), manifest)
         self._parallel: list[Lane] = []
         self._opening = threading.Lock()
         self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()
@@ -106,7 +109,7 @@ class Detector:
         The first call, of this or of :meth:`stream`, loads the model a second time, for frames side by side.
 
         Raises:
-            InputError, InferenceError: as for a single frame.
+            InputError, InferenceError: as for a single frame; also when the detector is closed meanwhile.
         """
         if isinstance(frames, np.ndarray) and frames.ndim < 4:  # its rows would pass for grey frames
             raise InputError(f"a batch is a list of frames, got one array {frames.shape}; call detect(frame) for one")
@@ -115,7 +118,10 @@ class Detector:
         images = (Frame(image, "", index, 0.0) for index, image in enumerate(frames))
         source = Source("batch", "folder", images, total=len(frames))
         with self._start(source, track=False) as stream:
-            return [found for _, found in stream]
+            results = [found for _, found in stream]
+        if len(results) < len(frames):
+            raise InferenceError(f"this Detector was closed after {len(results)} of {len(frames)} frames")
+        return results
 
     def stream(
         self,
@@ -207,8 +213,12 @@ class Detector:
 def checked_options(confidence: float, iou: float, max_detections: int, multi_label: bool) -> DecodeOptions:
     """Thresholds in range, or an InputError that says which is not."""
     for name, value in (("confidence", confidence), ("iou", iou)):
-        if not 0 <= value <= 1:
-            raise InputError(f"{name} must lie in [0, 1], got {value}")
-    if max_detections < 1:
-        raise InputError(f"max_detections must be at least 1, got {max_detections}")
-    return DecodeOptions(float(confidence), float(iou), int(max_detections), multi_label)
+        if not (isinstance(value, Real) and 0 <= value <= 1):
+            raise InputError(f"{name} must be a number in [0, 1], got {value!r}")
+    if not (_whole(max_detections) and max_detections >= 1):
+        raise InputError(f"max_detections must be a whole number, at least 1, got {max_detections!r}")
+    return DecodeOptions(float(confidence), float(iou), int(max_detections), bool(multi_label))
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)

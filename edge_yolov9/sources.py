@@ -7,6 +7,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from numbers import Integral
 from pathlib import Path
 from types import TracebackType
 
@@ -136,6 +137,11 @@ def open_source(
     Raises:
         SourceError: there is no such source, or nothing in it decodes. Decoding errors come while iterating.
     """
+    if not isinstance(spec, (str, Path, Integral)) or isinstance(spec, bool):  # of an array, str() would be pixels
+        raise SourceError(
+            f"expected a source as text, path or camera index, got {type(spec).__name__}; call detect(frame) or "
+            "detect.batch(frames) for frames of your own"
+        )
     text = str(spec).strip()
     if re.fullmatch(r"\d{1,9}", text):  # OpenCV crashes on a negative index
         name = f"camera {int(text)}"

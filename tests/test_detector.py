@@ -152,10 +152,16 @@ def test_a_wrong_frame_is_an_input_error(compiled: Compiled, frame: object) -> N
 
 
 @pytest.mark.parametrize(
-    "options", [{"confidence": 1.5}, {"confidence": float("nan")}, {"iou": -0.1}, {"max_detections": 0}, {"threads": 0}]
+    "options",
+    [
+        *({"confidence": value} for value in (1.5, float("nan"), "0.3", [0.3])),
+        *({"iou": value} for value in (-0.1, 1j)),
+        *({"max_detections": value} for value in (0, 1.5, float("inf"), "3")),
+        *({"threads": value} for value in (0, 1.5, True, "2", 100_000)),  # LiteRT dies of the last
+    ],
 )
-def test_thresholds_out_of_range(compiled: Compiled, options: dict[str, float]) -> None:
-    with pytest.raises(InputError):
+def test_thresholds_out_of_range(compiled: Compiled, options: dict[str, object]) -> None:
+    with pytest.raises(InputError, match=f"{next(iter(options))} must be"):
         Detector(compiled("onnx", "fp32"), **options)  # type: ignore[arg-type]
 
 

@@ -88,6 +88,8 @@ def test_what_is_no_source(folder, capfd):
         (97, "camera 97 does not open"),
         ("97", "camera 97 does not open"),
         (-1, "no source"),
+        (np.zeros((9, 9, 3), np.uint8), "as text, path or camera index, got ndarray"),
+        (None, "got NoneType"),
     ):
         with pytest.raises(SourceError, match=message) as caught:
             open_source(spec)

@@ -142,6 +142,15 @@ def test_batch_gives_what_single_calls_give(detector: Callable[..., Detector]) -
         detect.batch(pictures)
 
 
+def test_a_batch_that_is_closed_meanwhile_is_no_shorter_list(detector: Callable[..., Detector]) -> None:
+    detect = detector(lambda: 0.02)
+    closing = threading.Timer(0.1, detect.close)
+    closing.start()
+    with pytest.raises(InferenceError, match="closed after"):
+        detect.batch([frame.image for frame in frames(100)])
+    closing.join()
+
+
 def test_track_ids_stay_over_dropped_frames(detector: Callable[..., Detector]) -> None:
     kept = [frame for frame in frames(40, start=60) if frame.index % 7]
     ids = {
