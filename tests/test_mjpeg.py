@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from queue import Queue
 
 import cv2
 import numpy as np
@@ -179,11 +180,15 @@ def test_an_open_server_does_not_hold_the_process_back() -> None:
     assert done.stdout == "[]\n"
 
 
-def test_visitors_that_hang_up_are_no_news(server: MjpegServer, capfd: pytest.CaptureFixture[str]) -> None:
+def test_visitors_that_hang_up_are_no_news(
+    server: MjpegServer, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve, came = server._server._serve, Queue[object]()
+    monkeypatch.setattr(server._server, "_serve", lambda *visit: (came.put(visit), serve(*visit)))
     for request in (b"", b"GET / HTT", b"\x16\x03\xff\r\n\r\n", b"GET /stream HTTP/1.1\r\n\r\n"):
         visitor = socket.create_connection(("127.0.0.1", int(server.url.rstrip("/").rpartition(":")[2])))
         visitor.sendall(request)
-        wait_for(lambda: viewers() > 0)
+        came.get(timeout=10)
         visitor.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, not a farewell
         visitor.close()
     for value in range(20):

@@ -125,7 +125,7 @@ def test_bad_input_is_one_line(compiled, few, tmp_path):
         ((DEMO, "--data", few, "--imgsz", "300"), "multiple of 32"),
         ((bundle, "--data", few, "--imgsz", "320"), "--imgsz is for checkpoints"),
         ((DEMO, "--data", few, "--runtime", "onnx"), "--runtime is for bundles"),
-        ((DEMO, "--data", few, "--iou", "2"), "iou must lie in"),
+        ((DEMO, "--data", few, "--iou", "2"), "iou must be a number in"),
         ((DEMO, "--data", few, "--json", tmp_path), "name a file"),
     ]
     for words, message in cases:
