@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +64,7 @@ def build(bundle: Path, json_file: str | None) -> None:
 def check(bundle: Path, runtime: str | None, json_file: str | None) -> None:
     """Run BUNDLE's check pictures and print the error of each raw tensor; exit code 1 when one is off."""
     from edge_yolov9.registry import module, open_session
+    from edge_yolov9.report.publish import finite
 
     checks = module("jetson", "check")
     check_writable(json_file)
@@ -79,7 +79,7 @@ def check(bundle: Path, runtime: str | None, json_file: str | None) -> None:
     if json_file != "-":
         _show(heads, precision, opened)
     if json_file is not None:
-        rows = [{**_finite(asdict(head)), "good": head.good} for head in heads]
+        rows = [{**finite(asdict(head)), "good": head.good} for head in heads]
         write_json({"bundle": str(bundle), "precision": precision, "heads": rows}, json_file)
     if wrong := checks.complaint(heads):
         raise click.ClickException(f"{'the engine' if runtime != 'onnx' else 'the graph'} is off: {wrong}")
@@ -93,11 +93,6 @@ def _jetson_bundle(path: Path) -> Bundle:
     if opened.manifest.target != "jetson":
         raise BundleError(f"{path} is a bundle for {opened.manifest.target}, not for jetson; compile --target jetson")
     return opened
-
-
-def _finite(figures: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no NaN and no infinity: None for either."""
-    return {key: value if not isinstance(value, float) or isfinite(value) else None for key, value in figures.items()}
 
 
 def _show(heads: list[Any], precision: str, bundle: Bundle) -> None:
