@@ -23,9 +23,9 @@ from edge_yolov9.lane import Lane
 from edge_yolov9.registry import concurrency, open_session, open_sessions
 
 if TYPE_CHECKING:
-    from edge_yolov9.live import Status
-    from edge_yolov9.sources import Source
-    from edge_yolov9.stream import Stream
+    from edge_yolov9.video.reader import Status
+    from edge_yolov9.video.source import Source
+    from edge_yolov9.video.stream import Stream
 
 MOST_LANES = 8
 """Frames in work at the same time, at most: each lane has memory of its own."""
@@ -113,7 +113,7 @@ class Detector:
         """
         if isinstance(frames, np.ndarray) and frames.ndim < 4:  # its rows would pass for grey frames
             raise InputError(f"a batch is a list of frames, got one array {frames.shape}; call detect(frame) for one")
-        from edge_yolov9.sources import Frame, Source
+        from edge_yolov9.video.source import Frame, Source
 
         images = (Frame(image, "", index, 0.0) for index, image in enumerate(frames))
         source = Source("batch", "folder", images, total=len(frames))
@@ -135,10 +135,10 @@ class Detector:
 
         Args:
             source: image, folder, video file, camera index or device, a stream's URL, or a GStreamer pipeline; see
-                :func:`edge_yolov9.sources.open_source`. Or one that is open; the stream closes it.
+                :func:`edge_yolov9.video.source.open_source`. Or one that is open; the stream closes it.
             latest: of a live source, detect in the newest frame only, with all CPU threads, and drop what arrived
                 meanwhile; the default when None. Otherwise every frame is delivered, several in work at a time.
-            track: give the objects ids that stay (:class:`edge_yolov9.tracking.ByteTrack`).
+            track: give the objects ids that stay (:class:`edge_yolov9.video.tracking.ByteTrack`).
             status: is told, in another thread, when a live source is lost and when it is back. It is opened again for
                 ever; what ``status`` raises ends the stream.
 
@@ -150,14 +150,14 @@ class Detector:
         Raises:
             SourceError: the source does not open.
         """
-        from edge_yolov9.sources import Source, open_source
+        from edge_yolov9.video.source import Source, open_source
 
         opened = source if isinstance(source, Source) else open_source(source, latest=latest, status=status)
         return self._start(opened, track)
 
     def _start(self, source: Source, track: bool) -> Stream:
-        from edge_yolov9.stream import Stream
-        from edge_yolov9.tracking import ByteTrack
+        from edge_yolov9.video.stream import Stream
+        from edge_yolov9.video.tracking import ByteTrack
 
         options, tracker = self.options, None
         if track:

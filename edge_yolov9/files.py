@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
+import sys
 from pathlib import Path
+from typing import Any
+
+from edge_yolov9.errors import TargetError
 
 
 def encoded(text: str) -> bytes:
@@ -34,3 +39,18 @@ def write_whole(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         raise
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file's content.
+
+    Raises:
+        TargetError: this Python reads no TOML (3.10 without ``tomli``).
+        OSError, ValueError: it cannot be read, or is not TOML.
+    """
+    try:
+        toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    except ModuleNotFoundError:
+        raise TargetError(f'reading {path.name} on Python 3.10 needs: pip install "edge-yolov9[compile]"') from None
+    content: dict[str, Any] = toml.loads(path.read_text(encoding="utf-8"))
+    return content

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_yolov9.cpu import cores
 from edge_yolov9.errors import BundleError, RuntimeNotInstalled, TargetError
+from edge_yolov9.files import read_toml
 
 if TYPE_CHECKING:
     from edge_yolov9.bundle import Bundle
@@ -184,33 +185,6 @@ def profiles(name: str) -> dict[str, Any]:
     """
     package = Path(importlib.import_module("edge_yolov9.targets").__path__[0])
     return read_toml(package / target(name).name / "target.toml")
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file's content.
-
-    Raises:
-        TargetError: this Python reads no TOML (3.10 without ``tomli``).
-        OSError, ValueError: it cannot be read, or is not TOML.
-    """
-    toml = next((name for name in ("tomllib", "tomli") if _importable(name)), None)
-    if toml is None:  # Python 3.10
-        raise TargetError(f'reading {path.name} on Python 3.10 needs: pip install "edge-yolov9[compile]"')
-    content: dict[str, Any] = importlib.import_module(toml).loads(path.read_text(encoding="utf-8"))
-    return content
-
-
-def cores() -> int:
-    """Physical cores that this process may use: siblings of one core share its arithmetic units."""
-    try:
-        mine = os.sched_getaffinity(0)
-    except AttributeError:  # not Linux
-        return os.cpu_count() or 1
-    topology = (Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") for cpu in mine)
-    try:
-        return len({file.read_text() for file in topology}) or 1
-    except OSError:
-        return len(mine)
 
 
 def concurrency(runtime: str, threads: int | None = None) -> int:

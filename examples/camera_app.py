@@ -21,7 +21,7 @@ import cv2
 
 from edge_yolov9 import Detector
 from edge_yolov9.errors import EdgeYoloError
-from edge_yolov9.window import Window
+from edge_yolov9.video.window import Window
 
 
 class Meter:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from edge_yolov9 import Detector
 from edge_yolov9.errors import EdgeYoloError
-from edge_yolov9.mjpeg import MjpegServer
+from edge_yolov9.video.mjpeg import MjpegServer
 
 
 def main() -> None:

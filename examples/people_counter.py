@@ -22,7 +22,7 @@ from counting import LineCounter, Point, ZoneCounter
 
 from edge_yolov9 import Detector
 from edge_yolov9.errors import EdgeYoloError, InputError
-from edge_yolov9.mjpeg import MjpegServer
+from edge_yolov9.video.mjpeg import MjpegServer
 
 YELLOW, GREEN = (0, 220, 255), (80, 220, 80)
 

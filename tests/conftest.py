@@ -49,7 +49,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
 @contextmanager
 def network_camera(picture: NDArray[np.uint8]) -> Iterator[str]:
     """A camera on the network that shows ``picture`` 20 times a second; its URL."""
-    from edge_yolov9.mjpeg import MjpegServer
+    from edge_yolov9.video.mjpeg import MjpegServer
 
     ended = threading.Event()
 
@@ -78,7 +78,7 @@ def shared() -> Path:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lost source is tried again after hundredths of a second."""
-    from edge_yolov9 import live
+    from edge_yolov9.video import reader as live
 
     monkeypatch.setattr(live, "FIRST_WAIT", 0.01)
     monkeypatch.setattr(live, "LONGEST_WAIT", 0.05)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_yolov9.report.spread import few, summary
+from edge_yolov9.bench.spread import few, summary
 from tests.conftest import PICTURES
 
 NAMES = ("RBC", "WBC", "Platelets")

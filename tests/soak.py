@@ -18,10 +18,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge_yolov9 import Detector, live
-from edge_yolov9.latest import Latest
-from edge_yolov9.live import Frame, Reader
-from edge_yolov9.sources import Source, read_image
+from edge_yolov9 import Detector
+from edge_yolov9.images import read_image
+from edge_yolov9.video import reader as live
+from edge_yolov9.video.latest import Latest
+from edge_yolov9.video.reader import Frame, Reader
+from edge_yolov9.video.source import Source
 from tests.conftest import PICTURES
 
 CALLS, STREAMED, LIVE = 100, 100, 50

@@ -16,9 +16,9 @@ import pytest
 
 from edge_yolov9 import Detections, Detector
 from edge_yolov9.bundle import Bundle, InputRule, Manifest, TensorSpec
-from edge_yolov9.capture import Capture
 from edge_yolov9.errors import SourceError
-from edge_yolov9.sources import Frame, Source
+from edge_yolov9.video.capture import Capture
+from edge_yolov9.video.source import Frame, Source
 
 SIZE = 64
 OUTPUTS = tuple(

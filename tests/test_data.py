@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from edge_yolov9.data import check_names, image_paths, load_data
+from edge_yolov9.data.labels import read_coco, read_yolo
 from edge_yolov9.errors import CalibrationError, DataError
-from edge_yolov9.labels import read_coco, read_yolo
 from tests.conftest import DATA, EXAMPLES
 
 NAMES = ["cat", "dog"]

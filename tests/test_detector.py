@@ -19,7 +19,7 @@ import pytest
 from edge_yolov9 import Detections, Detector
 from edge_yolov9.errors import InferenceError, InputError, RuntimeNotInstalled, TargetError
 from edge_yolov9.geometry import iou_matrix
-from edge_yolov9.sources import read_image
+from edge_yolov9.images import read_image
 from tests.conftest import PICTURES
 
 Compiled = Callable[..., Path]

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from edge_yolov9 import Detector
-from edge_yolov9.sources import read_image
+from edge_yolov9.images import read_image
 from tests.conftest import EXAMPLES, PICTURES, network_camera
 
 Compiled = Callable[..., Path]

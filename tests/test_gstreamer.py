@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_yolov9 import gstreamer
 from edge_yolov9.errors import SourceError
-from edge_yolov9.live import Status
-from edge_yolov9.sources import open_source
+from edge_yolov9.video import gstreamer
+from edge_yolov9.video.reader import Status
+from edge_yolov9.video.source import open_source
 from tests.streams import Plug, needs_gstreamer
 
 pytestmark = pytest.mark.usefixtures("impatient", "nothing_leaks")

@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_yolov9 import live
 from edge_yolov9.errors import SourceError
-from edge_yolov9.live import Reader, Status
-from edge_yolov9.sources import open_source
+from edge_yolov9.video import reader as live
+from edge_yolov9.video.reader import Reader, Status
+from edge_yolov9.video.source import open_source
 from tests.streams import Plug, detectors
 
 pytestmark = pytest.mark.usefixtures("impatient", "nothing_leaks")
@@ -64,7 +64,7 @@ def test_waits_grow_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_closing_ends_a_wait_and_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "FIRST_WAIT", 60)
-    monkeypatch.setattr("edge_yolov9.sources.OpenCVCapture", lambda *_: Plug([2])())
+    monkeypatch.setattr("edge_yolov9.video.source.OpenCVCapture", lambda *_: Plug([2])())
     for latest in (True, False):
         lost = threading.Event()
         source = open_source(0, latest=latest, status=lambda status, lost=lost: lost.set())  # type: ignore[misc]
@@ -82,7 +82,7 @@ def test_what_the_callback_raises_ends_the_stream(
     monkeypatch: pytest.MonkeyPatch, error: type[BaseException], latest: bool
 ) -> None:
     plug = Plug([2])
-    monkeypatch.setattr("edge_yolov9.sources.OpenCVCapture", lambda *_: plug())
+    monkeypatch.setattr("edge_yolov9.video.source.OpenCVCapture", lambda *_: plug())
 
     def enough(status: Status) -> None:
         raise error(f"given up: {status.reason}")

@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_yolov9 import mjpeg
 from edge_yolov9.errors import InputError
-from edge_yolov9.mjpeg import MjpegServer
+from edge_yolov9.video import mjpeg
+from edge_yolov9.video.mjpeg import MjpegServer
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def test_what_cannot_be_served_is_an_input_error(server: MjpegServer) -> None:
 
 def test_an_open_server_does_not_hold_the_process_back() -> None:
     code = (
-        "import socket, sys; from edge_yolov9.mjpeg import MjpegServer; server = MjpegServer(0)\n"
+        "import socket, sys; from edge_yolov9.video.mjpeg import MjpegServer; server = MjpegServer(0)\n"
         "socket.create_connection(('127.0.0.1', int(server.url.rstrip('/').rpartition(':')[2])))\n"
         "print(sorted(sys.modules.keys() & {'torch', 'onnx', 'click', 'yaml', 'openvino'}))"
     )

@@ -12,8 +12,8 @@ import pytest
 from edge_yolov9 import Detector
 from edge_yolov9.errors import InferenceError
 from edge_yolov9.lane import Turn
-from edge_yolov9.latest import Latest
-from edge_yolov9.sources import Frame
+from edge_yolov9.video.latest import Latest
+from edge_yolov9.video.source import Frame
 from tests.streams import Opened, detectors, paced, value
 
 

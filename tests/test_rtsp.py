@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from edge_yolov9 import capture
-from edge_yolov9.live import Status
-from edge_yolov9.sources import open_source
+from edge_yolov9.video import capture
+from edge_yolov9.video.reader import Status
+from edge_yolov9.video.source import open_source
 from tests.conftest import ROOT
 from tests.streams import needs_gstreamer
 

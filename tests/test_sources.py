@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from edge_yolov9.errors import SourceError
-from edge_yolov9.latest import Latest
-from edge_yolov9.sources import image_files, image_size, open_source, read_image
+from edge_yolov9.images import image_files, image_size, read_image
+from edge_yolov9.video.latest import Latest
+from edge_yolov9.video.source import open_source
 
 
 def grey(value: int, height: int = 48, width: int = 64) -> np.ndarray:

@@ -12,9 +12,9 @@ import pytest
 
 from edge_yolov9 import Detector
 from edge_yolov9.errors import InferenceError, InputError, SourceError
-from edge_yolov9.latest import Latest
-from edge_yolov9.sources import Frame
-from edge_yolov9.stream import LEAD, Stream
+from edge_yolov9.video.latest import Latest
+from edge_yolov9.video.source import Frame
+from edge_yolov9.video.stream import LEAD, Stream
 from tests.streams import Opened, detectors, frames, paced, value
 
 

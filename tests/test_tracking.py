@@ -10,7 +10,7 @@ import pytest
 
 from edge_yolov9.detections import Detections
 from edge_yolov9.errors import InputError
-from edge_yolov9.tracking import POSITION_NOISE, VELOCITY_NOISE, ByteTrack, Tracks, assign, match
+from edge_yolov9.video.tracking import POSITION_NOISE, VELOCITY_NOISE, ByteTrack, Tracks, assign, match
 
 NAMES = ("person", "car")
 

@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from edge_yolov9.checkpoint import load
+from edge_yolov9.checkpoint.torchfile import container
+from edge_yolov9.checkpoint.unpickle import Inert, TensorRef, unpickle
 from edge_yolov9.errors import CheckpointError, UnsafeCheckpointError
-from edge_yolov9.torchfile import container
-from edge_yolov9.unpickle import Inert, TensorRef, unpickle
 from tests.hostile import Storage, View, pickled, wrap
 
 

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_yolov9 import window
 from edge_yolov9.errors import InputError
-from edge_yolov9.window import Window
+from edge_yolov9.video import window
+from edge_yolov9.video.window import Window
 
 FRAME = np.zeros((4, 4, 3), np.uint8)
 

@@ -25,8 +25,8 @@ def select(data: Path, split: str, number: int, seed: int, output: Path) -> None
 
     Use it with: edge-yolov9 compile ... --calibration RECIPE=FOLDER
     """
-    from edge_yolov9.compiler import recipe
-    from edge_yolov9.compiler.selection import select as choose
+    from edge_yolov9.compiler.calibration import recipe
+    from edge_yolov9.compiler.calibration.selection import select as choose
     from edge_yolov9.data import load_data
 
     chosen, folder = choose(load_data(data).split(split), data.stem, number, seed)

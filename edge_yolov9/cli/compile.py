@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_yolov9.cli.output import check_writable, write_json
+from edge_yolov9.cli._output import check_writable, write_json
 from edge_yolov9.registry import PRECISIONS, PRESETS, TARGETS
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def compile(checkpoint: Path, json_file: str | None, output: Path, **options: An
     check_writable(json_file)
     from edge_yolov9.compiler import auto
     from edge_yolov9.compiler.pipeline import CompileOptions, compile_checkpoint
-    from edge_yolov9.report.delta import table
+    from edge_yolov9.scoring.delta import table
 
     options["input_size"] = options.pop("imgsz")
     make = auto.compile_fastest if options["precision"] == "auto" else compile_checkpoint

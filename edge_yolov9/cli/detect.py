@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_yolov9.cli.output import JsonLines, check_writable, write_json
+from edge_yolov9.cli._output import JsonLines, check_writable, write_json
 from edge_yolov9.errors import InputError, SourceError
 from edge_yolov9.registry import TARGETS
 
 if TYPE_CHECKING:
     from edge_yolov9.detections import Detections
     from edge_yolov9.geometry import Image
-    from edge_yolov9.live import Status
-    from edge_yolov9.sources import Frame, Source
-    from edge_yolov9.stream import Stream
+    from edge_yolov9.video.reader import Status
+    from edge_yolov9.video.source import Frame, Source
+    from edge_yolov9.video.stream import Stream
 
 WINDOW = "edge-yolov9 (q ends)"
 
@@ -139,7 +139,7 @@ def detect(
     _end_on_sigterm()
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # our own message says what is wrong
     from edge_yolov9.detector import Detector
-    from edge_yolov9.sources import open_source
+    from edge_yolov9.video.source import open_source
 
     entries: list[dict[str, Any]] = []
     by_line = json_file is not None and json_file.endswith(".jsonl")
@@ -175,11 +175,11 @@ def _viewers(stack: ExitStack, show: bool, serve: tuple[str, int] | None) -> lis
     """The window and the browser's stream, as far as they are wanted."""
     viewers: list[Viewer] = []
     if show:
-        from edge_yolov9.window import Window
+        from edge_yolov9.video.window import Window
 
         viewers.append(stack.enter_context(Window(WINDOW)).show)
     if serve is not None:
-        from edge_yolov9.mjpeg import MjpegServer
+        from edge_yolov9.video.mjpeg import MjpegServer
 
         host, port = serve
         server = stack.enter_context(MjpegServer(port, host))
@@ -189,7 +189,7 @@ def _viewers(stack: ExitStack, show: bool, serve: tuple[str, int] | None) -> lis
 
 
 def _run(stream: Stream, tally: Tally, save: Path | None, viewers: list[Viewer]) -> None:
-    from edge_yolov9.cli.saving import Saver
+    from edge_yolov9.cli._saving import Saver
     from edge_yolov9.draw import annotate
 
     source = stream.source

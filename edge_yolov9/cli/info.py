@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_yolov9.cli.output import check_writable, printable, write_json
+from edge_yolov9.cli._output import check_writable, printable, write_json
 
 if TYPE_CHECKING:
     from edge_yolov9.model import YOLOv9

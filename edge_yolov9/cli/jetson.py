@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from edge_yolov9.bundle import Bundle
-from edge_yolov9.cli.output import check_writable, write_json
+from edge_yolov9.cli._output import check_writable, write_json
 
 
 @click.group()

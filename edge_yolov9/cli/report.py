@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_yolov9.cli._output import check_writable, printable, write_json
 from edge_yolov9.cli.compile import parse_size
-from edge_yolov9.cli.output import check_writable, printable, write_json
 from edge_yolov9.errors import InputError
 from edge_yolov9.registry import TARGETS
 
@@ -149,7 +149,7 @@ def _compare(paths: tuple[Path, ...], json_file: str | None, out: Path | None) -
 
 
 def _model_table(paths: tuple[Path, ...], json_file: str | None, options: dict[str, Any]) -> None:
-    from edge_yolov9.cli import models
+    from edge_yolov9.cli import model_table as models
     from edge_yolov9.report import family, publish
 
     _exist(paths)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from edge_yolov9.cli.output import write_json
+from edge_yolov9.cli._output import write_json
 
 
 @click.command()

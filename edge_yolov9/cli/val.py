@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_yolov9.cli._output import check_writable, write_json
 from edge_yolov9.cli.compile import parse_size
-from edge_yolov9.cli.output import check_writable, write_json
 from edge_yolov9.errors import CheckpointError, InputError
 from edge_yolov9.registry import TARGETS
 
 if TYPE_CHECKING:
     from edge_yolov9.decode import DecodeOptions
-    from edge_yolov9.report.accuracy import Detect
+    from edge_yolov9.scoring.accuracy import Detect
 
 
 @click.command()
@@ -54,7 +54,7 @@ def val(
     check_writable(json_file)
     from edge_yolov9.data import load_data
     from edge_yolov9.detector import checked_options
-    from edge_yolov9.report.accuracy import score
+    from edge_yolov9.scoring.accuracy import score
 
     options = checked_options(confidence, iou, max_detections, multi_label=True)
     images = load_data(data).split(split)

@@ -45,10 +45,10 @@ def visualize(
     import matplotlib  # noqa: F401 (says what is missing before any work)
 
     from edge_yolov9.errors import InputError
-    from edge_yolov9.sources import read_image
+    from edge_yolov9.images import read_image
     from edge_yolov9.train.distributed import joined
+    from edge_yolov9.train.paper_figures import figure6, figure7
     from edge_yolov9.train.settings import Settings
-    from edge_yolov9.train.visualize import figure6, figure7
     from edge_yolov9.variants import parse_name
 
     if figure != "6" and data is None:

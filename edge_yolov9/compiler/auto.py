@@ -13,11 +13,11 @@ from typing import Any
 
 from edge_yolov9 import bundle as bundles
 from edge_yolov9 import registry
+from edge_yolov9.bench import latency
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.compiler.pipeline import CompileOptions, compile_checkpoint
 from edge_yolov9.compiler.verify import CONSEQUENCE
 from edge_yolov9.errors import CompileError, RuntimeNotInstalled, TargetError
-from edge_yolov9.report import latency
 
 MACHINE = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine())
 """Processor family of this machine, as Linux calls it."""

@@ -13,8 +13,8 @@ from edge_yolov9.data import Split
 from edge_yolov9.decode import EVALUATION
 from edge_yolov9.detector import Detector
 from edge_yolov9.errors import InputError
-from edge_yolov9.report.accuracy import Accuracy, score
-from edge_yolov9.report.delta import losers
+from edge_yolov9.scoring.accuracy import Accuracy, score
+from edge_yolov9.scoring.delta import losers
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_yolov9.bundle import InputRule, TensorSpec, sha256
+from edge_yolov9.bundle import InputRule, TensorSpec
+from edge_yolov9.compiler.calibration import CalibrationSet
 from edge_yolov9.errors import CompileError
 from edge_yolov9.model import RawHeads
 
@@ -23,30 +23,6 @@ OUTPUT_NAMES = ("box_p3", "class_p3", "box_p4", "class_p4", "box_p5", "class_p5"
 """Names and order of the raw tensors in every artifact."""
 
 INPUT_NAME = "images"
-
-
-@dataclass(frozen=True)
-class CalibrationSet:
-    """Images that calibrate, loaded one at a time, in a fixed order."""
-
-    paths: tuple[Path, ...]
-    input_size: tuple[int, int]
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    @cached_property
-    def digests(self) -> tuple[str, ...]:
-        """sha256 of each file."""
-        return tuple(sha256(path) for path in self.paths)
-
-    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
-        """Letterboxed frames (height, width, 3) uint8 BGR."""
-        from edge_yolov9.geometry import letterbox
-        from edge_yolov9.sources import read_image
-
-        for path in self.paths:
-            yield letterbox(read_image(path), self.input_size)[0]
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,11 @@ from edge_yolov9 import registry
 from edge_yolov9.bundle import Bundle, Manifest
 from edge_yolov9.checkpoint import Checkpoint, load
 from edge_yolov9.compiler import calibration, verify
+from edge_yolov9.compiler.calibration import CalibrationSet
 from edge_yolov9.compiler.export import export_onnx
 from edge_yolov9.compiler.fold import fold
 from edge_yolov9.compiler.gate import Gate, check_budget
-from edge_yolov9.compiler.job import CalibrationSet, EmitJob, Emitted
+from edge_yolov9.compiler.job import EmitJob, Emitted
 from edge_yolov9.compiler.prune import prune
 from edge_yolov9.compiler.quantization import Plan, make
 from edge_yolov9.compiler.reference import checked_input_size
@@ -31,7 +32,7 @@ from edge_yolov9.compiler.search import Search
 from edge_yolov9.data import Split, check_names, image_paths
 from edge_yolov9.errors import CalibrationError, DataError, TargetError
 from edge_yolov9.model import RawHeads
-from edge_yolov9.report.accuracy import labelled_split
+from edge_yolov9.scoring.accuracy import labelled_split
 
 PARITY_IMAGES = 8, 4
 """Of the images that were named, and synthetic where there are none."""

@@ -57,7 +57,7 @@ class OnnxHeads:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         """``model`` takes the pixels and gives the six raw tensors."""
-        from edge_yolov9.compiler.quantization.measure import run_session
+        from edge_yolov9.compiler.floatgraph import run_session
 
         self._session = run_session(model)
         self._input = self._session.get_inputs()[0].name

@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from edge_yolov9 import bundle as bundles
+from edge_yolov9.bench import latency
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.compiler import verify
 from edge_yolov9.compiler.gate import Gate
 from edge_yolov9.compiler.quantization import Plan, tune
 from edge_yolov9.compiler.reference import OnnxHeads
 from edge_yolov9.errors import AccuracyError, InferenceError, ParityError
-from edge_yolov9.report import latency
-from edge_yolov9.report.accuracy import Accuracy
+from edge_yolov9.scoring.accuracy import Accuracy
 
 AIM = 0.2
 """AP points; what costs nothing on the device, other ranges and fine-tuning, is tried until the drop is under this."""

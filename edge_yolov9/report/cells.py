@@ -1,7 +1,7 @@
 """Figures of a report as text, each with its spread.
 
 A section is nested mappings. Its leaves are texts, numbers, levels of a sensor (``mean`` and others), and the two kinds
-of measurement of :mod:`edge_yolov9.report.spread`: many values (``p50``, ..., ``rounds``), a handful (``median``,
+of measurement of :mod:`edge_yolov9.bench.spread`: many values (``p50``, ..., ``rounds``), a handful (``median``,
 ``range``).
 """
 

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edge_yolov9.errors import InputError
-from edge_yolov9.report import cells, noise
-from edge_yolov9.report.accuracy import FIGURES
+from edge_yolov9.report import cells
 from edge_yolov9.report.document import MEASURED, Column, Document
 from edge_yolov9.report.page import Block, Heading, Notice, Page, Table, Text
+from edge_yolov9.scoring import noise
+from edge_yolov9.scoring.accuracy import FIGURES
 
 SIZES = ("bundle_mb", "files_mb", "packages")
 """What has no noise."""

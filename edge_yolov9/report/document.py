@@ -17,7 +17,7 @@ SCHEMA = "edge-yolov9-report"
 SCHEMA_VERSION = 1
 
 MEASURED = ("machine", "latency", "throughput", "power", "heat", "footprint")
-"""Sections that :mod:`edge_yolov9.report.bench` fills."""
+"""Sections that :mod:`edge_yolov9.bench.suite` fills."""
 SECTIONS = (*MEASURED, "accuracy")
 
 Column = dict[str, Any]

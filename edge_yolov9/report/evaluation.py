@@ -7,10 +7,11 @@ from typing import Any
 
 from edge_yolov9.bundle import Manifest
 from edge_yolov9.errors import BundleError, DataError
-from edge_yolov9.report import delta, noise, worst
-from edge_yolov9.report.accuracy import FIGURES, Accuracy, evaluate
-from edge_yolov9.report.confusion import confusion
-from edge_yolov9.report.images import Found, ImageSet, truth_digest
+from edge_yolov9.report import worst
+from edge_yolov9.report.predictions import Found, ImageSet, truth_digest
+from edge_yolov9.scoring import delta, noise
+from edge_yolov9.scoring.accuracy import FIGURES, Accuracy, evaluate
+from edge_yolov9.scoring.confusion import confusion
 
 
 def section(found: Found, images: ImageSet, bundle: Mapping[str, Any]) -> tuple[dict[str, Any], list[bytes]]:

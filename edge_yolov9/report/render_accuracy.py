@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from edge_yolov9.report import cells, plots
-from edge_yolov9.report.accuracy import FIGURES, Accuracy, ClassAccuracy
+from edge_yolov9.report import cells
 from edge_yolov9.report.document import Column
 from edge_yolov9.report.page import Block, Heading, Picture, Table, Text
+from edge_yolov9.scoring import curves
+from edge_yolov9.scoring.accuracy import FIGURES, Accuracy, ClassAccuracy
 
 SIZES = ("small objects", "medium", "large")
 MEANING = ("IoU .50:.95", "IoU .50", "IoU .75", *SIZES, "1 box an image", "10 boxes", "100 boxes", *SIZES)
@@ -112,7 +113,7 @@ def _pictures(place: int, entry: Column, pictures: Mapping[str, bytes], drawn: b
 
 
 def _plots(place: int, label: str, section: Mapping[str, Any], names: list[str]) -> list[Block]:
-    curves = Accuracy(
+    drawn = Accuracy(
         {name: section[name] for name in FIGURES},
         tuple(
             ClassAccuracy(c["name"], c["AP"], c["AP50"], c["objects"], tuple(c["curve"])) for c in section["classes"]
@@ -122,9 +123,9 @@ def _plots(place: int, label: str, section: Mapping[str, Any], names: list[str])
     matrix = np.array(section["confusion"]["matrix"], np.int64)
     alt = f"{label}: precision over recall at IoU .50"
     return [
-        Picture(f"figures/precision-recall-{place}.png", plots.precision_recall(curves), alt),
+        Picture(f"figures/precision-recall-{place}.png", curves.precision_recall(drawn), alt),
         Text(_confusion(section)),
-        Picture(f"figures/confusion-{place}.png", plots.confusion_matrix(matrix, names), f"{label}: confusion matrix"),
+        Picture(f"figures/confusion-{place}.png", curves.confusion_matrix(matrix, names), f"{label}: confusion matrix"),
     ]
 
 

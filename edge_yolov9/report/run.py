@@ -13,9 +13,10 @@ from typing import Any
 from edge_yolov9 import bundle as bundles
 from edge_yolov9.bundle import Bundle, sha256
 from edge_yolov9.errors import DataError, EdgeYoloError, InferenceError, InputError
-from edge_yolov9.report import document, evaluation, images
+from edge_yolov9.report import document, evaluation
+from edge_yolov9.report import predictions as images
 from edge_yolov9.report.document import MEASURED, Column, Document
-from edge_yolov9.report.images import Found, ImageSet
+from edge_yolov9.report.predictions import Found, ImageSet
 
 FRAMES = 32
 """Images of the data set that latency is measured on."""
@@ -142,7 +143,8 @@ def _runs_here(entry: Column, opened: Bundle) -> bool:
 
 
 def _measure(entry: Column, opened: Bundle, found: ImageSet | None, seconds: float, tell: Tell) -> None:
-    from edge_yolov9.report import bench, caveats
+    from edge_yolov9.bench import caveats
+    from edge_yolov9.bench import suite as bench
 
     pictures = () if found is None else found.paths[:: max(1, len(found.paths) // FRAMES)][:FRAMES]
     try:

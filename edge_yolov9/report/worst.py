@@ -15,8 +15,8 @@ from edge_yolov9.detections import Detections
 from edge_yolov9.draw import FONT, class_colour
 from edge_yolov9.errors import EdgeYoloError
 from edge_yolov9.geometry import Image
-from edge_yolov9.report.confusion import match
-from edge_yolov9.sources import read_image
+from edge_yolov9.images import read_image
+from edge_yolov9.scoring.confusion import match
 
 SHOWN = 6
 """Images in all."""

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from edge_yolov9.data.labels import Outline
 from edge_yolov9.geometry import Image, Letterbox
-from edge_yolov9.labels import Outline
-from edge_yolov9.sources import read_image
+from edge_yolov9.images import read_image
 from edge_yolov9.train.augment import Boxes, Sample, affine, copy_paste, flip, mixup, mosaic, place, shift_colours
 from edge_yolov9.train.settings import Settings
 

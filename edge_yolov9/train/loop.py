@@ -13,20 +13,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from edge_yolov9.checkpoint import Checkpoint
+from edge_yolov9.cpu import free_memory
 from edge_yolov9.errors import InputError, TrainingError
 from edge_yolov9.model import YOLOv9
-from edge_yolov9.report.accuracy import Accuracy
-from edge_yolov9.train.board import Board
+from edge_yolov9.scoring.accuracy import Accuracy
 from edge_yolov9.train.dataset import Batch, Loader, Order, Picture, TrainingSet
 from edge_yolov9.train.distributed import Group
 from edge_yolov9.train.engine import Engine, Outcome
 from edge_yolov9.train.folder import Folder
 from edge_yolov9.train.interrupt import Interrupt
-from edge_yolov9.train.memory import free_memory
 from edge_yolov9.train.optimizer import Schedule
 from edge_yolov9.train.progress import Progress
 from edge_yolov9.train.settings import Settings
 from edge_yolov9.train.state import Position
+from edge_yolov9.train.tensorboard import Board
 
 Validate = Callable[[YOLOv9], Accuracy]
 """COCO figures of a model in eval mode, on its own device."""

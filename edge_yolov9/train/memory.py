@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import copy
 import ctypes
-import os
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from edge_yolov9.cpu import free_memory
 from edge_yolov9.errors import InputError
 from edge_yolov9.model import YOLOv9
 
@@ -47,15 +46,6 @@ def keep_freed_memory() -> None:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(M_MMAP_THRESHOLD, 1 << 30)
         libc.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
-
-
-def free_memory() -> int:
-    """Bytes of main memory that can be had without swapping."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def available(device: torch.device) -> int:

@@ -15,8 +15,8 @@ from edge_yolov9.detections import Detections
 from edge_yolov9.draw import annotate
 from edge_yolov9.errors import SourceError
 from edge_yolov9.geometry import Image, letterbox
-from edge_yolov9.report.confusion import confusion
-from edge_yolov9.sources import read_image
+from edge_yolov9.images import read_image
+from edge_yolov9.scoring.confusion import confusion
 from edge_yolov9.train.dataset import TrainingSet
 from edge_yolov9.train.folder import BEST, Folder
 from edge_yolov9.train.state import atomic_write
@@ -51,10 +51,11 @@ def outcome(folder: Folder, history: Sequence[Mapping[str, float]], val: Split, 
     _validation(folder, found, used)
 
     from edge_yolov9.report import plots
+    from edge_yolov9.scoring import curves
 
     atomic_write(folder.path / RESULTS, plots.results(history))
-    atomic_write(folder.path / CURVES, plots.precision_recall(validate(model, val, imgsz)))
-    atomic_write(folder.path / CONFUSION, plots.confusion_matrix(confusion(found, used), val.names))
+    atomic_write(folder.path / CURVES, curves.precision_recall(validate(model, val, imgsz)))
+    atomic_write(folder.path / CONFUSION, curves.confusion_matrix(confusion(found, used), val.names))
 
 
 def _validation(folder: Folder, found: Mapping[int, Detections], used: Split, count: int = 4) -> None:

@@ -10,9 +10,9 @@ from edge_yolov9.decode import EVALUATION, DecodeOptions, Decoder
 from edge_yolov9.detections import Detections
 from edge_yolov9.errors import SourceError
 from edge_yolov9.geometry import letterbox
+from edge_yolov9.images import read_image
 from edge_yolov9.model import RawHeads, YOLOv9
-from edge_yolov9.report.accuracy import Accuracy, evaluate
-from edge_yolov9.sources import read_image
+from edge_yolov9.scoring.accuracy import Accuracy, evaluate
 
 
 def validate(model: YOLOv9, split: Split, imgsz: int) -> Accuracy:

@@ -17,13 +17,14 @@ import onnxruntime
 
 from edge_yolov9 import registry
 from edge_yolov9.bundle import InputRule, TensorSpec
+from edge_yolov9.compiler.floatgraph import raw_maps
 from edge_yolov9.compiler.job import INPUT_NAME, EmitJob, Emitted
 from edge_yolov9.compiler.quantization import Scheme
-from edge_yolov9.compiler.quantization.measure import raw_maps
 
-from . import check, dla, handover, layers, letterbox
-from .camera import FRAME
-from .half import to_half
+from . import check
+from .graphs import dla, handover, layers, letterbox
+from .graphs.half import to_half
+from .names import FRAME
 
 MODEL = "model.onnx"
 TYPED = "model_typed.onnx"

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from edge_yolov9.bundle import Bundle, TensorSpec
 from edge_yolov9.errors import BundleError, InferenceError, RuntimeNotInstalled
 
-from . import cache, check
-from . import engine as engines
-from .camera import Camera, CameraInput
-from .cuda import Buffer, Cuda, Graph, Stream
-from .engine import Loaded
+from . import check
+from .runtime import cache
+from .runtime import engine as engines
+from .runtime.camera import Camera, CameraInput
+from .runtime.cuda import Buffer, Cuda, Graph, Stream
+from .runtime.engine import Loaded
 
 log = logging.getLogger("edge_yolov9.jetson")
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_yolov9.bundle import Bundle
+from edge_yolov9.cpu import cores
 from edge_yolov9.errors import BundleError, InferenceError
-from edge_yolov9.registry import cores
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort  # from 1.29 on it reports every model that it opens to Microsoft, unless told not to

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edge_yolov9.compiler.quantization.measure import expose, run_session
+from edge_yolov9.compiler.floatgraph import expose, run_session
 
 TOLERANCE = 1e-2
 """Root of squared difference over squared value. Where values of 1e5 cancel, two runtimes differ by 4e-5 in this

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_yolov9.bundle import Bundle, TensorSpec
+from edge_yolov9.cpu import cores
 from edge_yolov9.errors import BundleError, InferenceError, RuntimeNotInstalled
-from edge_yolov9.registry import cores
 
 RUNTIMES = ("ai_edge_litert", "tflite_runtime")
 SIGN_BIT = np.uint8(0x80)

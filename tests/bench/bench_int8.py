@@ -15,9 +15,9 @@ import tempfile
 from pathlib import Path
 
 from edge_yolov9 import registry
+from edge_yolov9.bench.latency import in_turn
 from edge_yolov9.compiler.auto import MACHINE
 from edge_yolov9.compiler.pipeline import CompileOptions, compile_checkpoint
-from edge_yolov9.report.latency import in_turn
 from tests.conftest import DATA, DEMO
 
 PRECISIONS = ("fp32", "fp16", "int8")

@@ -18,12 +18,13 @@ from contextlib import contextmanager
 
 import torch
 
+from edge_yolov9.cpu import free_memory
 from edge_yolov9.data import load_data
 from edge_yolov9.model import build
 from edge_yolov9.train.check import splits, survey
 from edge_yolov9.train.dataset import Loader, Order, TrainingSet
 from edge_yolov9.train.engine import Engine
-from edge_yolov9.train.memory import free_memory, keep_freed_memory
+from edge_yolov9.train.memory import keep_freed_memory
 from edge_yolov9.train.optimizer import Schedule
 from edge_yolov9.train.settings import Settings
 from tests.conftest import DATA

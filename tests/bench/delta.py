@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge_yolov9.bundle import read
-from edge_yolov9.report.delta import rows
+from edge_yolov9.scoring.delta import rows
 
 
 def table(bundles: Sequence[Path]) -> str:

@@ -18,7 +18,7 @@ from edge_yolov9.compiler.fold import fold
 from edge_yolov9.compiler.gate import Gate
 from edge_yolov9.compiler.prune import prune
 from edge_yolov9.model import RawHeads
-from edge_yolov9.report.accuracy import labelled_split
+from edge_yolov9.scoring.accuracy import labelled_split
 
 NOISE, DRAWS = 0.01, 5
 

@@ -17,10 +17,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edge_yolov9 import bundle as bundles
-from edge_yolov9.cli import main, models
+from edge_yolov9.bench import footprint
+from edge_yolov9.bench import suite as bench
+from edge_yolov9.cli import main
+from edge_yolov9.cli import model_table as models
 from edge_yolov9.errors import BundleError, InferenceError, RuntimeNotInstalled
 from edge_yolov9.registry import TARGETS, Target
-from edge_yolov9.report import bench, document, footprint, render
+from edge_yolov9.report import document, render
 from tests.conftest import Compiled
 from tests.reporting import measured, small_data
 

@@ -3,9 +3,9 @@ import resource
 import numpy as np
 import pytest
 
-from edge_yolov9.cli.saving import Saver
+from edge_yolov9.cli._saving import Saver
 from edge_yolov9.errors import InputError
-from edge_yolov9.sources import Frame, Source
+from edge_yolov9.video.source import Frame, Source
 
 
 def save_on_a_full_disk(folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -35,7 +36,8 @@ def test_profiles_are_complete(name: str) -> None:
 
 
 def test_without_a_toml_reader_targets_are_still_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge_yolov9.registry._importable", lambda name: name not in ("tomllib", "tomli"))
+    monkeypatch.setitem(sys.modules, "tomllib", None)
+    monkeypatch.setitem(sys.modules, "tomli", None)
     result = CliRunner().invoke(main, ["targets"])
     assert result.exit_code == 0
     assert "openvino" in result.stdout

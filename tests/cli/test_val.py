@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from edge_yolov9.cli import main
 from edge_yolov9.registry import TARGETS
-from edge_yolov9.report.accuracy import FIGURES
+from edge_yolov9.scoring.accuracy import FIGURES
 from tests.conftest import DATA, DEMO, PICTURES
 
 

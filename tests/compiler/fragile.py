@@ -26,7 +26,7 @@ from edge_yolov9.compiler.quantization.measure import Tensors, measure
 from edge_yolov9.compiler.quantization.rules import read
 from edge_yolov9.compiler.reference import OnnxHeads
 from edge_yolov9.model import RawHeads, YOLOv9
-from edge_yolov9.report.accuracy import labelled_split
+from edge_yolov9.scoring.accuracy import labelled_split
 from tests.conftest import DATA, DEMO
 
 Readers = Sequence[tuple[str, int]]

@@ -13,8 +13,9 @@ from click.testing import CliRunner, Result
 
 from edge_yolov9.bundle import read as read_bundle
 from edge_yolov9.cli import main
-from edge_yolov9.compiler import calibration, recipe
-from edge_yolov9.compiler.selection import cover, select
+from edge_yolov9.compiler import calibration
+from edge_yolov9.compiler.calibration import recipe
+from edge_yolov9.compiler.calibration.selection import cover, select
 from edge_yolov9.data import load_data
 from edge_yolov9.errors import CalibrationError
 from tests.conftest import DATA, DEMO

@@ -21,8 +21,8 @@ from edge_yolov9.compiler import search
 from edge_yolov9.compiler.gate import Gate
 from edge_yolov9.compiler.search import Search
 from edge_yolov9.data import ImageRecord, Split
+from edge_yolov9.data.labels import make_objects
 from edge_yolov9.errors import AccuracyError, ParityError
-from edge_yolov9.labels import make_objects
 from tests.compiler.fragile import fragile
 from tests.conftest import DATA
 

@@ -10,13 +10,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from edge_yolov9.compiler.calibration import CalibrationSet
 from edge_yolov9.compiler.export import export_onnx
+from edge_yolov9.compiler.floatgraph import raw_maps
 from edge_yolov9.compiler.fold import fold
-from edge_yolov9.compiler.job import CalibrationSet
 from edge_yolov9.compiler.prune import prune
 from edge_yolov9.compiler.quantization import Plan, Scheme, make, tune
 from edge_yolov9.compiler.quantization.interpret import OPERATORS, run
-from edge_yolov9.compiler.quantization.measure import Tensors, raw_maps, relative_error
+from edge_yolov9.compiler.quantization.measure import Tensors, relative_error
 from edge_yolov9.model import RawHeads, build
 from edge_yolov9.variants import GraphOptions
 from tests.compiler.test_quantization import SCHEMES

@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
-from edge_yolov9.targets.jetson.half import to_half
+from edge_yolov9.targets.jetson.graphs.half import to_half
 
 from edge_yolov9.checkpoint import Checkpoint, load, save
 from edge_yolov9.compiler import fold, prune

@@ -13,10 +13,10 @@ from pycocotools.cocoeval import COCOeval
 from edge_yolov9.checkpoint import load
 from edge_yolov9.compiler.reference import checkpoint_detector
 from edge_yolov9.data import ImageRecord, Split, load_data
+from edge_yolov9.data.labels import make_objects
 from edge_yolov9.detections import Detections
 from edge_yolov9.errors import DataError, SourceError
-from edge_yolov9.labels import make_objects
-from edge_yolov9.report.accuracy import FIGURES, evaluate, score
+from edge_yolov9.scoring.accuracy import FIGURES, evaluate, score
 from tests.conftest import DATA, EXAMPLES
 
 NAMES = ("RBC", "WBC", "Platelets")

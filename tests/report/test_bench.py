@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from edge_yolov9 import bundle as bundles
+from edge_yolov9.bench import caveats, footprint, worker
+from edge_yolov9.bench import suite as bench
+from edge_yolov9.bench.sensors.probe import MISSING
 from edge_yolov9.errors import BundleError, RuntimeNotInstalled
 from edge_yolov9.registry import open_session
-from edge_yolov9.report import bench, caveats, footprint, worker
-from edge_yolov9.report.probe import MISSING
 from tests.conftest import ROOT
 from tests.report.conftest import Machine
 from tests.report.machine_tree import PMIC_WATTS, vcgencmd

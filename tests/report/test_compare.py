@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from edge_yolov9.errors import InputError
-from edge_yolov9.report import compare, noise
-from edge_yolov9.report.accuracy import FIGURES
+from edge_yolov9.report import compare
 from edge_yolov9.report.page import as_markdown
+from edge_yolov9.scoring import noise
+from edge_yolov9.scoring.accuracy import FIGURES
 from tests.reporting import measured
 
 BUNDLE = {"sha256": "a", "variant": "gelan-t", "target": "onnx", "precision": "int8", "input_size": [320, 320]}

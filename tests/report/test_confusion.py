@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from edge_yolov9.data import ImageRecord, Split
+from edge_yolov9.data.labels import Objects
 from edge_yolov9.detections import Detections
-from edge_yolov9.labels import Objects
-from edge_yolov9.report.confusion import confusion, match
+from edge_yolov9.scoring.confusion import confusion, match
 
 NAMES = ("a", "b")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edge_yolov9.report.delta import losers, rows, table
+from edge_yolov9.scoring.delta import losers, rows, table
 
 
 def figures(ap: float, classes: dict[str, float | None]) -> dict[str, Any]:

@@ -9,9 +9,10 @@ import pytest
 
 from edge_yolov9.data import load_data
 from edge_yolov9.errors import BundleError
-from edge_yolov9.report import document, evaluation, images
-from edge_yolov9.report.images import Found, ImageSet
+from edge_yolov9.report import document, evaluation
+from edge_yolov9.report import predictions as images
 from edge_yolov9.report.page import as_text
+from edge_yolov9.report.predictions import Found, ImageSet
 from edge_yolov9.report.render_accuracy import accuracy
 from tests.conftest import DATA
 from tests.report.test_accuracy import detections, noisy

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from edge_yolov9 import bundle as bundles
+from edge_yolov9.bench import child, footprint, startup
+from edge_yolov9.bench.sensors.probe import MISSING
 from edge_yolov9.errors import InferenceError, SourceError
-from edge_yolov9.report import child, footprint, startup
-from edge_yolov9.report.probe import MISSING
 
 
 def installed(folder: Path, name: str, requires: str = "", extra_bytes: int = 1000) -> None:
@@ -64,7 +64,7 @@ def test_footprint_of_a_bundle(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_clock_of_a_start_up_runs_before_numpy() -> None:
-    code = "import sys, edge_yolov9.report.startup; print('numpy' in sys.modules, 'cv2' in sys.modules)"
+    code = "import sys, edge_yolov9.bench.startup; print('numpy' in sys.modules, 'cv2' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
 

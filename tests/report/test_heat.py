@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_yolov9.report import heat
-from edge_yolov9.report.heat import Reading
+from edge_yolov9.bench import throttling
+from edge_yolov9.bench.sensors import readings
+from edge_yolov9.bench.sensors.readings import Reading
 from tests.report.conftest import Machine
 from tests.report.machine_tree import program, vcgencmd
 
@@ -24,66 +25,66 @@ def run(celsius: tuple[float, float] = (50, 50), mhz: tuple[float, float] = (200
 
 def test_orin_nano(machine: Machine, programs: Path) -> None:
     root = machine("jetson-orin-nano-jetpack6")
-    temperatures = heat.temperatures(root)
+    temperatures = readings.temperatures(root)
     assert temperatures["tj-thermal"] == 48.125
     assert "cv0-thermal" not in temperatures  # the zone of a part that is switched off does not answer
-    assert heat.clocks(root) == {"cpu policy0": 1728.0, "cpu policy4": 729.6, "gpu 17000000.gpu": 1020.0}
-    assert heat.held_back(root) is None
-    assert heat.throttle_events(root) is None
+    assert readings.clocks(root) == {"cpu policy0": 1728.0, "cpu policy4": 729.6, "gpu 17000000.gpu": 1020.0}
+    assert readings.held_back(root) is None
+    assert readings.throttle_events(root) is None
 
 
 def test_the_constant_of_the_jetpack_5_pmic_is_no_temperature(machine: Machine) -> None:
-    temperatures = heat.temperatures(machine("jetson-agx-orin-jetpack5"))
+    temperatures = readings.temperatures(machine("jetson-agx-orin-jetpack5"))
     assert max(temperatures.values()) == 45.531
 
 
 def test_raspberry_pi(machine: Machine, programs: Path) -> None:
     root = machine("raspberry-pi-5")
-    assert heat.temperatures(root)["cpu-thermal"] == 61.45
-    assert heat.held_back(root) == 1  # the kernel's alarm, without vcgencmd
+    assert readings.temperatures(root)["cpu-thermal"] == 61.45
+    assert readings.held_back(root) == 1  # the kernel's alarm, without vcgencmd
     vcgencmd(programs, "0xe0008")
-    assert heat.held_back(root) == 0xE0008
+    assert readings.held_back(root) == 0xE0008
 
 
 def test_intel(machine: Machine) -> None:
     root = machine("intel-nuc")
-    reading = Reading(0.0, heat.temperatures(root))
+    reading = Reading(0.0, readings.temperatures(root))
     assert reading.celsius["nvme Composite"] == 71.85
     assert reading.hottest == 44.0  # of the processor, whatever the disk says
-    assert heat.throttle_events(root) == 27
-    assert heat.clocks(root) == {"cpu policy0": 3400.123}
+    assert readings.throttle_events(root) == 27
+    assert readings.clocks(root) == {"cpu policy0": 3400.123}
 
 
 def test_clocks_without_cpufreq(tmp_path: Path) -> None:
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/cpuinfo").write_text("processor : 0\ncpu MHz\t\t: 2596.134\n")
-    assert heat.clocks(tmp_path) == {"cpu 0 (cpuinfo)": 2596.134}
+    assert readings.clocks(tmp_path) == {"cpu 0 (cpuinfo)": 2596.134}
 
 
 def test_nothing_to_read(tmp_path: Path, programs: Path) -> None:
-    assert heat.temperatures(tmp_path) == {}
-    assert heat.clocks(tmp_path) == {}
-    found = heat.section([], [Reading(0.0)])
+    assert readings.temperatures(tmp_path) == {}
+    assert readings.clocks(tmp_path) == {}
+    found = throttling.section([], [Reading(0.0)])
     assert all(str(value).startswith("not available here: ") for value in found.values())
-    verdict = heat.throttling([Reading(0.0)], STEADY, 60)
+    verdict = throttling.throttling([Reading(0.0)], STEADY, 60)
     assert verdict["verdict"] == "steady"
     assert verdict["reasons"][0].startswith("not available here: temperatures")
 
 
 def test_clocks_that_fall_as_it_gets_warmer_throttle() -> None:
-    verdict = heat.throttling(run((50, 85), (2000, 1500)), SLOWER, 60)
+    verdict = throttling.throttling(run((50, 85), (2000, 1500)), SLOWER, 60)
     assert verdict["verdict"] == "throttled"
     assert "fell from" in verdict["reasons"][0]
     assert verdict["drift_percent"] == pytest.approx(10, abs=0.5)
 
 
 def test_clocks_that_fall_with_the_load_do_not() -> None:
-    assert heat.throttling(run((50, 85), (2000, 1500)), STEADY, 60)["verdict"] == "steady"
-    assert heat.throttling(run((50, 50), (2000, 1500)), STEADY, 60)["verdict"] == "steady"
+    assert throttling.throttling(run((50, 85), (2000, 1500)), STEADY, 60)["verdict"] == "steady"
+    assert throttling.throttling(run((50, 50), (2000, 1500)), STEADY, 60)["verdict"] == "steady"
 
 
 def test_slower_without_a_sign_of_heat() -> None:
-    verdict = heat.throttling(run(), SLOWER, 60)
+    verdict = throttling.throttling(run(), SLOWER, 60)
     assert verdict["verdict"] == "slower"
     assert "last third" in verdict["reasons"][0]
 
@@ -93,35 +94,35 @@ def test_slower_without_a_sign_of_heat() -> None:
     [([0x0, 0x4, 0x40000], "throttled"), ([0x0, 0x20000], "CPU clock capped"), ([0x50005] * 3, "under-voltage")],
 )
 def test_the_firmware_is_believed(bits: list[int], reason: str) -> None:
-    verdict = heat.throttling([Reading(t, held_back=value) for t, value in enumerate(bits)], STEADY, 60)
+    verdict = throttling.throttling([Reading(t, held_back=value) for t, value in enumerate(bits)], STEADY, 60)
     assert verdict["verdict"] == "throttled"
     assert f"the firmware reports: {reason}" in verdict["reasons"]
 
 
 def test_throttling_before_the_run_is_not_held_against_it() -> None:
-    assert heat.throttling([Reading(t, held_back=0xF0000) for t in (0, 1, 2)], STEADY, 60)["verdict"] == "steady"
+    assert throttling.throttling([Reading(t, held_back=0xF0000) for t in (0, 1, 2)], STEADY, 60)["verdict"] == "steady"
 
 
 def test_intel_counts() -> None:
-    verdict = heat.throttling([Reading(0, events=27), Reading(1, events=30)], STEADY, 60)
+    verdict = throttling.throttling([Reading(0, events=27), Reading(1, events=30)], STEADY, 60)
     assert verdict["verdict"] == "throttled"
     assert "counted 3 thermal" in verdict["reasons"][0]
 
 
 def test_too_short_and_too_noisy() -> None:
-    assert heat.throttling(run(), STEADY, 5)["verdict"] == "too short to tell"
-    assert heat.throttling(run(), {"p50": [10.0, 20.0, 15.0] * 20}, 60)["verdict"] == "too noisy to tell"
-    assert heat.throttling([], {"p50": [10.0]}, 0.01)["verdict"] == "too short to tell"
+    assert throttling.throttling(run(), STEADY, 5)["verdict"] == "too short to tell"
+    assert throttling.throttling(run(), {"p50": [10.0, 20.0, 15.0] * 20}, 60)["verdict"] == "too noisy to tell"
+    assert throttling.throttling([], {"p50": [10.0]}, 0.01)["verdict"] == "too short to tell"
 
 
 def test_section_has_idle_and_load() -> None:
-    found = heat.section(run()[:2], run((50, 80), (2000, 1500)))
+    found = throttling.section(run()[:2], run((50, 80), (2000, 1500)))
     assert found["temperatures_c"]["cpu"] == {"idle": 50, "mean": 65, "min": 50, "max": 80}
     assert found["clocks_mhz"]["cpu"]["min"] == 1500
 
 
 def test_a_firmware_tool_that_hangs_or_babbles(programs: Path, tmp_path: Path) -> None:
     program(programs, "vcgencmd", "echo VCHI initialization failed; exit 255")
-    assert heat.held_back(tmp_path) is None
+    assert readings.held_back(tmp_path) is None
     program(programs, "vcgencmd", "echo throttled=maybe")
-    assert heat.held_back(tmp_path) is None
+    assert readings.held_back(tmp_path) is None

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from edge_yolov9 import bundle as bundles
-from edge_yolov9.registry import cores
-from edge_yolov9.report import machine as facts_of
-from edge_yolov9.report.probe import MISSING, command
-from edge_yolov9.report.recorder import busy_seconds
+from edge_yolov9.bench.sensors import machine as facts_of
+from edge_yolov9.bench.sensors.probe import MISSING, command
+from edge_yolov9.bench.sensors.recorder import busy_seconds
+from edge_yolov9.cpu import cores
 from tests.report.conftest import Machine
 from tests.report.machine_tree import NVPMODEL, program
 

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge_yolov9.bench.spread import few, summary
 from edge_yolov9.data import load_data
-from edge_yolov9.report import cells, compare, noise
-from edge_yolov9.report.accuracy import evaluate
-from edge_yolov9.report.spread import few, summary
+from edge_yolov9.report import cells, compare
+from edge_yolov9.scoring import noise
+from edge_yolov9.scoring.accuracy import evaluate
 from tests.conftest import DATA
 from tests.report.test_accuracy import noisy
 

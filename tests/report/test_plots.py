@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from edge_yolov9.report import plots
-from edge_yolov9.report.accuracy import Accuracy, ClassAccuracy
+from edge_yolov9.scoring import curves
+from edge_yolov9.scoring.accuracy import Accuracy, ClassAccuracy
 
 ROW = {"class": 1.0, "box": 2.0, "dfl": 1.5, "AP": 0.3, "AP50": 0.5, "AP75": 0.2, "lr": 0.01, "images_per_s": 9.0}
 
@@ -28,8 +29,8 @@ def test_every_figure_depends_on_its_numbers() -> None:
     matrices = [np.array([[5, 1, 0], [0, 3, 1], [0, n, 0]]) for n in (0, 7)]
     for first, second in (
         [plots.results(history) for history in histories],
-        [plots.precision_recall(accuracy([1.0] * 50 + [last] * 51)) for last in (0.0, 0.5)],
-        [plots.confusion_matrix(matrix, ("a", "b")) for matrix in matrices],
+        [curves.precision_recall(accuracy([1.0] * 50 + [last] * 51)) for last in (0.0, 0.5)],
+        [curves.confusion_matrix(matrix, ("a", "b")) for matrix in matrices],
     ):
         a, b = decoded(first), decoded(second)
         assert min(a.shape[:2]) > 300
@@ -38,15 +39,17 @@ def test_every_figure_depends_on_its_numbers() -> None:
 
 @pytest.mark.parametrize("classes", [1, 80])
 def test_any_number_of_classes(classes: int) -> None:
-    image = decoded(plots.confusion_matrix(np.eye(classes + 1, dtype=np.int64), [f"class {i}" for i in range(classes)]))
+    image = decoded(
+        curves.confusion_matrix(np.eye(classes + 1, dtype=np.int64), [f"class {i}" for i in range(classes)])
+    )
     assert max(image.shape) < 4000
 
 
 def test_a_name_is_no_formula() -> None:
     odd = r"$\frac{$ $x_{$"
     classes = (ClassAccuracy(odd, 0.5, 0.5, 9, (1.0,) * 101),)
-    decoded(plots.precision_recall(Accuracy({"AP50": 0.5}, classes, 3)))
-    decoded(plots.confusion_matrix(np.eye(2, dtype=np.int64), (odd,)))
+    decoded(curves.precision_recall(Accuracy({"AP50": 0.5}, classes, 3)))
+    decoded(curves.confusion_matrix(np.eye(2, dtype=np.int64), (odd,)))
     decoded(plots.latency_histogram(odd, {"edges": [1.0, 2.0], "counts": [3]}))
     decoded(plots.timeline(odd, [("ms", [1.0, 2.0], {odd: [1.0, None]})]))
     decoded(plots.accuracy_over("x", [("T", 2.0, 38.3, 0.0)], [(odd, 1.0, 60.0, 1.0)]))

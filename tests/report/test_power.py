@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from edge_yolov9.report import energy, power
-from edge_yolov9.report.heat import Reading
-from edge_yolov9.report.power import Meter
-from edge_yolov9.report.recorder import open_meter
-from edge_yolov9.report.tegra import Tegrastats, parse_tegrastats
+from edge_yolov9.bench import energy
+from edge_yolov9.bench.sensors import power
+from edge_yolov9.bench.sensors.power import Meter
+from edge_yolov9.bench.sensors.readings import Reading
+from edge_yolov9.bench.sensors.recorder import open_meter
+from edge_yolov9.bench.sensors.tegra import Tegrastats, parse_tegrastats
 from tests.report.conftest import Machine
 from tests.report.machine_tree import PMIC_WATTS, program, tegrastats, vcgencmd
 

@@ -15,9 +15,10 @@ from edge_yolov9.bundle import read
 from edge_yolov9.data import load_data
 from edge_yolov9.decode import EVALUATION
 from edge_yolov9.errors import DataError
-from edge_yolov9.report import evaluation, images, worst
-from edge_yolov9.report.images import Found
-from edge_yolov9.sources import read_image
+from edge_yolov9.images import read_image
+from edge_yolov9.report import evaluation, worst
+from edge_yolov9.report import predictions as images
+from edge_yolov9.report.predictions import Found
 from tests.conftest import Compiled
 from tests.reporting import small_data
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from edge_yolov9 import Detector, registry
 from edge_yolov9 import bundle as bundles
+from edge_yolov9.bench import stages, throttling
+from edge_yolov9.bench.frames import Pipeline, describe, pictures
+from edge_yolov9.bench.sensors.probe import MISSING
+from edge_yolov9.bench.spread import few, rounded, summary
 from edge_yolov9.errors import InferenceError, SourceError
-from edge_yolov9.report import heat, stages
-from edge_yolov9.report.pipeline import Pipeline, describe, pictures
-from edge_yolov9.report.probe import MISSING
-from edge_yolov9.report.spread import few, rounded, summary
 
 
 class Clock:
@@ -118,7 +118,7 @@ def test_a_sustained_run_that_slows_down_is_seen(tiny: Path, clock: Clock) -> No
     assert found["frames"] == sum(found["timeline"]["n"]) == pytest.approx(200 + 10 / 0.12, abs=2)
     assert found["fps"]["range"] == [pytest.approx(1 / 0.12, rel=0.02), pytest.approx(10, rel=0.02)]
     assert found["timeline"]["t"][-1] == pytest.approx(29.7, abs=0.3)
-    verdict = heat.throttling([], found["timeline"], found["seconds"])
+    verdict = throttling.throttling([], found["timeline"], found["seconds"])
     assert verdict["verdict"] == "slower"
     assert verdict["drift_percent"] == pytest.approx(20, abs=0.5)
 

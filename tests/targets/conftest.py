@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from edge_yolov9.targets.jetson import cache
+from edge_yolov9.targets.jetson.runtime import cache
 
 from tests.targets.fake_cudart import FakeCudart
 from tests.targets.jetson_machine import SIZE, Machine

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from edge_yolov9.targets.jetson import cuda
+from edge_yolov9.targets.jetson.runtime import cuda
 
 from edge_yolov9 import bundle as bundles
 from edge_yolov9 import registry

@@ -21,14 +21,15 @@ from numpy.typing import NDArray
 from edge_yolov9 import bundle as bundles
 from edge_yolov9 import registry
 from edge_yolov9.bundle import Bundle, Manifest
+from edge_yolov9.compiler.calibration import CalibrationSet
 from edge_yolov9.compiler.export import export_onnx
 from edge_yolov9.compiler.fold import fold
-from edge_yolov9.compiler.job import CalibrationSet, EmitJob
+from edge_yolov9.compiler.job import EmitJob
 from edge_yolov9.compiler.prune import prune
 from edge_yolov9.compiler.quantization import Plan, make
 from edge_yolov9.geometry import letterbox
+from edge_yolov9.images import read_image
 from edge_yolov9.model import RawHeads, YOLOv9
-from edge_yolov9.sources import read_image
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = ("RBC", "WBC", "Platelets")

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 import pytest
-from edge_yolov9.targets.jetson import cuda
+from edge_yolov9.targets.jetson.runtime import cuda
 
 from tests.targets.real_tensorrt import HOME
 

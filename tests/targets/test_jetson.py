@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from edge_yolov9.targets.jetson import emit as emitter
-from edge_yolov9.targets.jetson import engine
+from edge_yolov9.targets.jetson.runtime import engine
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, numpy_helper
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from edge_yolov9.targets.jetson import build, cache
+from edge_yolov9.targets.jetson.runtime import build, cache
 
 from edge_yolov9 import Detector, registry
 from edge_yolov9 import bundle as bundles
@@ -144,7 +144,7 @@ def test_two_at_once_build_one_engine(
 
 def test_the_lock_holds_between_processes_and_ends_with_them(tmp_path: Path) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from edge_yolov9.targets.jetson import cache\n"
+        "import sys, time; from pathlib import Path; from edge_yolov9.targets.jetson.runtime import cache\n"
         "with cache.locked(Path(sys.argv[1])):\n  print('held', flush=True); time.sleep(60)\n"
     )
     file = tmp_path / "x.engine"

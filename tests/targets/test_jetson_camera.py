@@ -10,14 +10,14 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from edge_yolov9.targets.jetson import letterbox as graphs
+from edge_yolov9.targets.jetson.graphs import letterbox as graphs
 from numpy.typing import NDArray
 
 from edge_yolov9 import Detector, registry
 from edge_yolov9 import bundle as bundles
 from edge_yolov9.errors import BundleError, InferenceError
 from edge_yolov9.geometry import letterbox
-from edge_yolov9.sources import read_image
+from edge_yolov9.images import read_image
 from tests.targets.jetson_machine import SIZE, Machine
 from tests.targets.jobs import image_paths, make_bundle, make_job
 from tests.targets.real_tensorrt import build_rtx

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from edge_yolov9.targets.jetson import build, cuda
+from edge_yolov9.targets.jetson.runtime import build, cuda
 
 from edge_yolov9 import Detector, registry
 from edge_yolov9 import bundle as bundles

@@ -17,8 +17,9 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from edge_yolov9.targets.jetson import check, cuda
-from edge_yolov9.targets.jetson import letterbox as graphs
+from edge_yolov9.targets.jetson import check
+from edge_yolov9.targets.jetson.graphs import letterbox as graphs
+from edge_yolov9.targets.jetson.runtime import cuda
 from numpy.typing import NDArray
 
 from edge_yolov9 import bundle as bundles

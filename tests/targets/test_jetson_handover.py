@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edge_yolov9.targets.jetson import handover
+from edge_yolov9.targets.jetson.graphs import handover
 
 from edge_yolov9 import bundle as bundles
 from edge_yolov9 import registry

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from edge_yolov9.targets.jetson import cache
+from edge_yolov9.targets.jetson.runtime import cache
 
 from edge_yolov9 import Detector, registry
 from edge_yolov9 import bundle as bundles

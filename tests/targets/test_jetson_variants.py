@@ -16,8 +16,9 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from edge_yolov9.targets.jetson import dla, emit, layers
-from edge_yolov9.targets.jetson.half import to_half
+from edge_yolov9.targets.jetson import emit
+from edge_yolov9.targets.jetson.graphs import dla, layers
+from edge_yolov9.targets.jetson.graphs.half import to_half
 
 from edge_yolov9 import registry
 from edge_yolov9.compiler.export import export_onnx

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
-from edge_yolov9.targets.jetson import cuda
+from edge_yolov9.targets.jetson.runtime import cuda
 
 from edge_yolov9.errors import InferenceError
 from tests.targets import fake_tensorrt, tensorrt_8_5
@@ -143,7 +143,7 @@ def test_the_dlas_limits_are_those_of_nvidias_docstrings(version: str, tmp_path:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_our_logger_derives_from_the_real_one(version: str, tmp_path: Path) -> None:
     script = """
-from edge_yolov9.targets.jetson.build import make_logger
+from edge_yolov9.targets.jetson.runtime.build import make_logger
 logger = make_logger(trt)
 logger.log(trt.ILogger.Severity.WARNING, "mild")
 logger.log(trt.ILogger.Severity.ERROR, "two\\nlines")
@@ -155,7 +155,7 @@ print(json.dumps([logger.errors, isinstance(logger, trt.ILogger), 1 << int(trt.M
 @pytest.mark.parametrize("version", VERSIONS)
 def test_our_progress_monitor_derives_from_the_real_one(version: str, tmp_path: Path) -> None:
     script = """
-from edge_yolov9.targets.jetson.build import _monitor, make_logger
+from edge_yolov9.targets.jetson.runtime.build import _monitor, make_logger
 state, logger = {}, make_logger(trt)
 monitor = _monitor(trt, state, logger)
 if monitor is None:

@@ -16,7 +16,7 @@ from edge_yolov9.cli import main
 from edge_yolov9.data import load_data
 from edge_yolov9.decode import DecodeOptions, Decoder
 from edge_yolov9.train import pictures
-from edge_yolov9.train.board import BOARD, Board
+from edge_yolov9.train.tensorboard import BOARD, Board
 from edge_yolov9.train.validation import predict
 
 OPTIONS = [

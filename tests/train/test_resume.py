@@ -23,12 +23,12 @@ from safetensors.torch import load_file
 from edge_yolov9.checkpoint import load
 from edge_yolov9.errors import InputError, TrainingError
 from edge_yolov9.train import pictures
-from edge_yolov9.train.board import BOARD
 from edge_yolov9.train.engine import Engine
 from edge_yolov9.train.folder import BEST, LAST, RESULTS
 from edge_yolov9.train.loop import Trainer
 from edge_yolov9.train.start import Request, start
 from edge_yolov9.train.state import STATE, Position, atomic_write, read_state, write_state
+from edge_yolov9.train.tensorboard import BOARD
 
 TINY: dict[str, Any] = {
     "model": "gelan-t", "imgsz": 64, "batch": 4, "nominal_batch": 8, "epochs": 3, "close_mosaic": 1,

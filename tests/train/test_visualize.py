@@ -11,8 +11,8 @@ import torch
 from click.testing import CliRunner, Result
 
 from edge_yolov9.cli import main
-from edge_yolov9.sources import read_image
-from edge_yolov9.train.visualize import ARCHITECTURES, DEPTHS, depth_maps, kept, network, network_input
+from edge_yolov9.images import read_image
+from edge_yolov9.train.paper_figures import ARCHITECTURES, DEPTHS, depth_maps, kept, network, network_input
 from edge_yolov9.variants import VARIANTS
 from tests.conftest import DATA
 

@@ -5,23 +5,20 @@ One pass with ONNX Runtime, one image at a time; memory does not grow with the n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
-from edge_yolov9.compiler.job import CalibrationSet
+from edge_yolov9.compiler.calibration import CalibrationSet
+from edge_yolov9.compiler.floatgraph import Images, expose, run_session
 from edge_yolov9.compiler.quantization.rules import Graph, audible
 from edge_yolov9.errors import CompileError
 
 PIXELS = 1024
 """Places per tensor, over all images together, whose channels are kept."""
-
-Images = Iterable[NDArray[np.float32]]
-"""(1, 3, H, W) RGB in [0, 1]."""
 
 
 @dataclass
@@ -103,32 +100,6 @@ class Tensors:
 
 def _pixels(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1)[None], np.float32) / np.float32(255)
-
-
-def expose(model: onnx.ModelProto, tensors: Iterable[str]) -> onnx.ModelProto:
-    """A copy of ``model`` whose outputs are ``tensors``."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    del copy.graph.output[:]
-    copy.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in tensors)
-    return copy
-
-
-def run_session(model: onnx.ModelProto) -> Any:
-    """``model`` in ONNX Runtime on the CPU, pairs computed as they stand (fusing them has no float16 kernels)."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-
-
-def raw_maps(model: onnx.ModelProto, images: Images) -> list[list[NDArray[np.float32]]]:
-    """The raw maps of every image."""
-    session = run_session(model)
-    name = session.get_inputs()[0].name
-    return [session.run(None, {name: image}) for image in images]
 
 
 def heard(maps: list[list[NDArray[np.float32]]]) -> list[list[NDArray[np.float32]]]:

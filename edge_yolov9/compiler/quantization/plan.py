@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from edge_yolov9.compiler.job import CalibrationSet
+from edge_yolov9.compiler.calibration import CalibrationSet
+from edge_yolov9.compiler.floatgraph import raw_maps
 from edge_yolov9.compiler.quantization import correct, qdq
 from edge_yolov9.compiler.quantization.equalize import equalize
-from edge_yolov9.compiler.quantization.measure import Seen, Tensors, heard, measure, raw_maps, relative_error
+from edge_yolov9.compiler.quantization.measure import Seen, Tensors, heard, measure, relative_error
 from edge_yolov9.compiler.quantization.ranges import Range, choose
 from edge_yolov9.compiler.quantization.rules import Array, Graph, Scheme, importance, read
 from edge_yolov9.model import RawHeads

@@ -16,9 +16,10 @@ import onnx
 import torch
 from torch import Tensor
 
+from edge_yolov9.compiler.floatgraph import run_session
 from edge_yolov9.compiler.quantization import qdq
 from edge_yolov9.compiler.quantization.interpret import OPERATORS, run
-from edge_yolov9.compiler.quantization.measure import Tensors, run_session
+from edge_yolov9.compiler.quantization.measure import Tensors
 from edge_yolov9.compiler.quantization.plan import Plan
 from edge_yolov9.compiler.quantization.rules import LEAST_LOGIT, Array, Scheme
 

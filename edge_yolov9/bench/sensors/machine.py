@@ -1,0 +1,161 @@
+"""Facts about the machine that make a number reproducible."""
+
+from __future__ import annotations
+
+import datetime
+import importlib
+import importlib.metadata
+import os
+import platform
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from edge_yolov9.bench.sensors import readings
+from edge_yolov9.bench.sensors.probe import ROOT, command, matching, missing, number, text
+from edge_yolov9.bundle import Bundle
+from edge_yolov9.cpu import cores
+from edge_yolov9.registry import target
+
+PACKAGES = ("edge-yolov9", "numpy", "opencv-python", "opencv-python-headless")
+JETPACKS = {
+    (35, 1): "5.0.2", (35, 2): "5.1", (35, 3): "5.1.1", (35, 4): "5.1.2", (35, 5): "5.1.3", (35, 6): "5.1.4 or later",
+    (36, 2): "6.0 DP", (36, 3): "6.0", (36, 4): "6.1 or 6.2", (38, 2): "7.0", (38, 4): "7.1", (39, 2): "7.2",
+}  # fmt: skip
+"""Jetson Linux (release, major revision) to JetPack; sources in ``targets/jetson/target.toml``."""
+
+
+def facts(bundle: Bundle, runtime: str | None = None, threads: int | None = None, root: Path = ROOT) -> dict[str, Any]:
+    """Everything about machine, software and bundle; what a machine does not have says so."""
+    manifest = bundle.manifest
+    return {
+        "board": board(root),
+        "soc": soc(root),
+        "architecture": platform.machine(),
+        "cores": cores(),
+        "cpus": _usable(),
+        "memory_mb": memory(root),
+        "governor": governors(root) or missing("no cpufreq under /sys/devices/system/cpu"),
+        "clock_limits_mhz": limits(root) or missing("no cpufreq under /sys/devices/system/cpu"),
+        "clocks_mhz": readings.clocks(root) or missing("neither cpufreq nor /proc/cpuinfo tells clocks"),
+        "power_mode": power_mode(),
+        "jetson_clocks": command("jetson_clocks", "--show") or missing("jetson_clocks is absent, or root's alone"),
+        "jetpack": jetpack(root),
+        "os": _release(root),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "runtime": _runtime(runtime or manifest.target),
+        "threads": threads or _threads(bundle, runtime or manifest.target),
+        "bundle": {
+            "path": str(bundle.path),
+            "sha256": bundle.digest,
+            "variant": manifest.variant,
+            "target": manifest.target,
+            "board": manifest.board,
+            "precision": manifest.precision,
+            "input": [manifest.input.height, manifest.input.width],
+        },
+        "command_line": shlex.join(sys.argv),
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def board(root: Path = ROOT) -> str:
+    """Model of the device tree, or vendor and product of DMI."""
+    model = text(root / "proc/device-tree/model") or text(root / "sys/firmware/devicetree/base/model")
+    dmi = [text(root / "sys/class/dmi/id" / name) for name in ("sys_vendor", "product_name")]
+    return model or " ".join(filter(None, dmi)) or missing("neither a device tree nor DMI names the board")
+
+
+def soc(root: Path = ROOT) -> str:
+    """The chip: its device-tree name on Arm, the processor's brand on x86."""
+    brand = re.search(r"^model name\s*:\s*(.+)$", text(root / "proc/cpuinfo") or "", re.MULTILINE)
+    compatible = text(root / "proc/device-tree/compatible")
+    if compatible:
+        return compatible.split("\0")[-1]
+    return brand[1] if brand else missing("neither a device tree nor /proc/cpuinfo names the chip")
+
+
+def memory(root: Path = ROOT) -> float | str:
+    """Main memory in MB."""
+    found = re.search(r"^MemTotal:\s+(\d+) kB", text(root / "proc/meminfo") or "", re.MULTILINE)
+    return round(int(found[1]) * 1024 / 1e6) if found else missing("/proc/meminfo cannot be read")
+
+
+def governors(root: Path = ROOT) -> dict[str, str]:
+    """cpufreq governor by policy; empty where there is no cpufreq."""
+    policies = matching(root, "sys/devices/system/cpu/cpufreq/policy*")
+    return {policy.name: name for policy in policies if (name := text(policy / "scaling_governor"))}
+
+
+def limits(root: Path = ROOT) -> dict[str, list[float]]:
+    """[least, greatest] MHz that each policy may use now."""
+    found = {}
+    for policy in matching(root, "sys/devices/system/cpu/cpufreq/policy*"):
+        least, most = number(policy / "scaling_min_freq"), number(policy / "scaling_max_freq")
+        if least is not None and most is not None:
+            found[policy.name] = [least / 1000, most / 1000]
+    return found
+
+
+def power_mode() -> str:
+    """Name of the power mode that ``nvpmodel -q`` states."""
+    told = command("nvpmodel", "-q")
+    found = re.search(r"NV Power Mode\s*:\s*(\S+)", told or "")
+    return found[1] if found else missing("no nvpmodel on the PATH, or it does not answer")
+
+
+def jetpack(root: Path = ROOT) -> str:
+    """JetPack and Jetson Linux, from ``/etc/nv_tegra_release``."""
+    release = text(root / "etc/nv_tegra_release") or ""
+    found = re.search(r"R(\d+) \(release\), REVISION: (\d+)\.(\d+)", release)
+    if not found:
+        return missing("no /etc/nv_tegra_release; not a Jetson")
+    number_, major, minor = (int(part) for part in found.groups())
+    name = JETPACKS.get((number_, major))
+    return f"JetPack {name} (R{number_}.{major}.{minor})" if name else f"R{number_}.{major}.{minor}"
+
+
+def _threads(bundle: Bundle, runtime: str) -> str:
+    """What our sessions take unless told otherwise."""
+    on_cpu = runtime != "jetson" and bundle.manifest.extra.get("device", "CPU") == "CPU"
+    return f"{cores()}, one per physical core" if on_cpu else "the runtime's default"
+
+
+def _usable() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
+
+
+def _release(root: Path) -> str:
+    found = re.search(r'^PRETTY_NAME="?([^"\n]+)', text(root / "etc/os-release") or "", re.MULTILINE)
+    return found[1] if found else platform.platform()
+
+
+def _runtime(name: str) -> dict[str, str]:
+    module = target(name).runtime
+    if module is None:
+        return {"name": name, "version": missing("the runtime is not installed")}
+    owners = sorted(set(importlib.metadata.packages_distributions().get(module, [])))
+    versions = ", ".join(f"{owner} {_version(owner)}" for owner in owners)
+    return {"name": name, "version": versions or _stated(module)}
+
+
+def _stated(module: str) -> str:
+    """What a module that pip did not bring says of itself: TensorRT of JetPack."""
+    try:
+        return f"{module} {importlib.import_module(module).__version__}"
+    except (ImportError, OSError, AttributeError) as error:
+        return missing(f"{module} does not tell its version ({error})")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,65 @@
+"""The process that starts up once, as an application does, and tells what that took in time and memory."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+from edge_yolov9.bench import child
+
+FRAMES = 10
+MB = 1e6
+STEPS = ("interpreter", "import", "runtime_import", "model_load", "first_inference")
+"""Python itself; this package with numpy and OpenCV; the vendor's runtime; reading, checking and loading the bundle."""
+
+
+def measure(settings: dict[str, Any], progress: child.Progress) -> dict[str, Any]:
+    """Import, load, infer, in this process.
+
+    Args:
+        settings: ``bundle`` (path), ``runtime``, ``threads``, and ``started``: ``time.monotonic()`` of whoever started
+            the process.
+        progress: is not told anything.
+
+    Returns:
+        ``startup_ms`` with ``STEPS`` and ``to_first_result``, their sum; ``memory_mb`` resident when ``imported``, when
+        ``loaded`` and while ``running``, and its ``peak``; None where the system does not say.
+    """
+    started, path, runtime = settings["started"], settings["bundle"], settings["runtime"]
+    marks = [started, time.monotonic()]
+    from edge_yolov9 import Detector, bundle, registry
+
+    marks.append(time.monotonic())
+    registry.module(runtime or bundle.read(path, verify=False).manifest.target, "session")
+    marks.append(time.monotonic())
+    memory = {"imported": resident("VmRSS")}
+    detect = Detector(path, runtime=runtime, threads=settings["threads"])
+    marks.append(time.monotonic())
+    memory["loaded"] = resident("VmRSS")
+    import numpy as np
+
+    frame = np.full((720, 1280, 3), 114, np.uint8)
+    detect(frame)
+    marks.append(time.monotonic())
+    for _ in range(FRAMES):
+        detect(frame)
+    memory |= {"running": resident("VmRSS"), "peak": resident("VmHWM")}
+    detect.close()
+    steps = {name: 1000 * (b - a) for name, a, b in zip(STEPS, marks, marks[1:], strict=False)}
+    return {"memory_mb": memory, "startup_ms": {**steps, "to_first_result": 1000 * (marks[-1] - started)}}
+
+
+def resident(field: str, root: Path = Path("/")) -> float | None:
+    """``VmRSS`` (now) or ``VmHWM`` (greatest so far) of this process in MB; None where there is no /proc."""
+    try:
+        status = (root / "proc/self/status").read_text()
+    except OSError:
+        return None
+    found = re.search(rf"^{field}:\s+(\d+) kB", status, re.MULTILINE)
+    return int(found[1]) * 1024 / MB if found else None
+
+
+if __name__ == "__main__":
+    child.answer(measure)

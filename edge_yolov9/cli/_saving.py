@@ -1,0 +1,105 @@
+"""Annotated pictures and videos on disk: whole or not at all."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+
+from edge_yolov9.errors import InputError
+from edge_yolov9.geometry import Image
+from edge_yolov9.images import quiet
+from edge_yolov9.video.source import Frame, Source
+
+DEFAULT_FPS = 25.0
+"""Of a saved video where the source does not say."""
+
+
+class Saver:
+    """Writes what was drawn into a folder: pictures under their own names, anything else as one .mp4.
+
+    A video gets its name when the block ends without an error.
+    """
+
+    def __init__(self, folder: Path, source: Source) -> None:
+        """Make the folder.
+
+        Raises:
+            InputError: it cannot be made, or writing there would replace the source.
+        """
+        path = Path(source.name)
+        if source.kind in ("image", "folder", "video"):
+            home = path if source.kind == "folder" else path.parent
+            if home.resolve() == folder.resolve():
+                raise InputError(f"--save {folder} would replace the source; choose another folder")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot save to {folder}: {error.strerror or error}") from None
+        self._folder = folder
+        self._fps = source.fps or DEFAULT_FPS
+        named = source.kind == "video" and not re.search(r"://|\s!\s", source.name)
+        stem = path.stem if named else re.sub(r"[^A-Za-z0-9]+", "-", source.name).strip("-")[:100]
+        self._pictures = source.kind in ("image", "folder")
+        self._video = folder / f"{stem}.mp4"
+        self._partial = folder / f".{stem}.partial.mp4"
+        self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)
+
+    def write(self, frame: Frame, drawn: Image) -> Path:
+        """Write one annotated frame (H, W, 3) BGR; returns the file it is, or will be, in.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        if not self._pictures:
+            self._append(drawn)
+            return self._video
+        file = self._folder / frame.name
+        partial = file.with_name(f".{file.name}.partial")
+        fine, data = cv2.imencode(file.suffix, drawn)
+        if not fine:
+            raise InputError(f"cannot encode {file}")
+        try:
+            partial.write_bytes(data.tobytes())
+            partial.replace(file)
+        except OSError as error:
+            raise InputError(f"cannot save {file}: {error.strerror or error}") from None
+        finally:
+            partial.unlink(missing_ok=True)
+        return file
+
+    def _append(self, drawn: Image) -> None:
+        size = (drawn.shape[1], drawn.shape[0])
+        if self._writer is None:
+            fourcc = cv2.VideoWriter.fourcc(*"mp4v")
+            self._writer, self._size = cv2.VideoWriter(str(self._partial), fourcc, self._fps, size), size
+            if not self._writer.isOpened():
+                raise InputError(f"cannot write the video {self._video}; check the folder, and that OpenCV has FFmpeg")
+        if size != self._size:
+            raise InputError(f"cannot save {self._video}: the frame size changed from {self._size} to {size}")
+        self._writer.write(drawn)
+
+    def __enter__(self) -> Saver:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._writer is not None:
+                self._writer.release()
+                if error is None:
+                    self._check()
+                    self._partial.replace(self._video)
+        finally:
+            self._partial.unlink(missing_ok=True)
+
+    def _check(self) -> None:
+        """OpenCV says nothing of a write that failed; the index comes last, and without it nothing opens."""
+        with quiet():
+            whole = cv2.VideoCapture(str(self._partial)).isOpened()
+        if not whole:
+            raise InputError(f"cannot save {self._video}: what was written does not open again; is the disk full?")

@@ -1,0 +1,151 @@
+"""Calibration recipes: TOML files that name images by id and sha256, and the rule that chose them. No pictures.
+
+``--calibration NAME=FOLDER`` takes the images of a recipe, shipped (``coco``) or the user's (``my.toml``), from FOLDER.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge_yolov9.bundle import sha256
+from edge_yolov9.errors import CalibrationError
+from edge_yolov9.files import read_toml, write_whole
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class RecipeImage:
+    """One image: its id in the data set, its file below the image folder, and what is in the file."""
+
+    id: int
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Which images calibrate, best first: any beginning of the list is a good smaller set."""
+
+    dataset: str
+    split: str
+    rule: str
+    seed: int
+    names: tuple[str, ...]
+    images: tuple[RecipeImage, ...]
+
+
+def parse(source: str | Path) -> tuple[str, Path] | None:
+    """``NAME=FOLDER`` -> (NAME, FOLDER); None for anything that is there as it stands."""
+    name, equals, folder = str(source).partition("=")
+    return (name, Path(folder)) if equals and not Path(source).exists() else None
+
+
+def find(name: str) -> Path:
+    """A recipe's file: the user's, or the shipped one of that name.
+
+    Raises:
+        CalibrationError: there is none.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    shipped = Path(str(importlib.resources.files("edge_yolov9.calibration")))
+    file = shipped / f"{name}.toml"
+    if file.parent != shipped or not file.is_file():
+        known = ", ".join(sorted(path.stem for path in shipped.glob("*.toml")))
+        raise CalibrationError(f"there is no calibration recipe {name!r}; expected a .toml file or one of {known}")
+    return file
+
+
+def write(recipe: Recipe, path: Path) -> None:
+    """Write the TOML file, whole or not at all.
+
+    Raises:
+        CalibrationError: it cannot be written.
+    """
+    lines = [
+        "# Written by edge-yolov9 calibration select: which images calibrate INT8, best first.",
+        f"version = {VERSION}",
+        *(f"{key} = {_quoted(getattr(recipe, key))}" for key in ("dataset", "split", "rule")),
+        f"seed = {recipe.seed}",
+        f"names = [{', '.join(_quoted(name) for name in recipe.names)}]",
+        "images = [",
+        *(f"  {{ id = {i.id}, file = {_quoted(i.file)}, sha256 = {_quoted(i.sha256)} }}," for i in recipe.images),
+        "]",
+    ]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, ("\n".join(lines) + "\n").encode())
+    except UnicodeEncodeError as error:
+        begun = error.object[: error.end].splitlines()[-1].strip()
+        raise CalibrationError(f"cannot write {path}: a name is not UTF-8, as TOML wants: {begun!a}") from None
+    except (OSError, ValueError) as error:  # ValueError: the path ends in no name
+        raise CalibrationError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _quoted(text: str) -> str:
+    """A TOML basic string: a JSON string but for characters beyond 16 bits, which TOML has no pairs for."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def read(path: Path) -> Recipe:
+    """The inverse of :func:`write`.
+
+    Raises:
+        CalibrationError: unreadable, malformed, or of a newer version.
+    """
+    try:
+        data = read_toml(path)
+        if data["version"] > VERSION:
+            raise CalibrationError(f"{path} was written by a newer edge-yolov9; update it")
+        images = tuple(RecipeImage(int(i["id"]), str(i["file"]), str(i["sha256"])) for i in data["images"])
+        recipe = Recipe(data["dataset"], data["split"], data["rule"], int(data["seed"]), tuple(data["names"]), images)
+    except OSError as error:
+        raise CalibrationError(f"cannot read the calibration recipe {path}: {error.strerror or error}") from None
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:  # TOMLDecodeError is a ValueError
+        raise CalibrationError(f"{path} is not a calibration recipe ({type(error).__name__}: {error})") from None
+    if not images:
+        raise CalibrationError(f"{path} names no image")
+    return recipe
+
+
+def take(name: str, folder: Path, count: int, names: tuple[str, ...]) -> tuple[Path, ...]:
+    """The first ``count`` images of a recipe, each checked against its hash.
+
+    Args:
+        name: of the recipe, see :func:`find`.
+        folder: where the images are.
+        count: how many; all when there are fewer.
+        names: the model's classes.
+
+    Raises:
+        CalibrationError: the recipe is of other classes, or an image is missing or changed (it is named).
+    """
+    recipe = read(find(name))
+    if recipe.names != names:
+        raise CalibrationError(
+            f"the recipe {name} is for {len(recipe.names)} other classes ({', '.join(recipe.names[:3])}, ...) than the "
+            f"model's ({', '.join(names[:3])}, ...); make one with edge-yolov9 calibration select"
+        )
+    return tuple(_checked(image, folder, name) for image in recipe.images[:count])
+
+
+def _checked(image: RecipeImage, folder: Path, name: str) -> Path:
+    path = folder / image.file  # which may itself be a link to anywhere
+    if not path.is_file() or ".." in Path(image.file).parts or Path(image.file).is_absolute():
+        raise CalibrationError(f"the calibration image {path} of the recipe {name} is missing")
+    if sha256(path) != image.sha256:
+        raise CalibrationError(f"the calibration image {path} is not the one that the recipe {name} means: it changed")
+    return path
+
+
+def describe(name: str) -> Mapping[str, Any]:
+    """What the manifest keeps of a recipe."""
+    file = find(name)
+    recipe = read(file)
+    return {"source": f"recipe {file.name}", "rule": recipe.rule, "seed": recipe.seed, "recipe": sha256(file)}

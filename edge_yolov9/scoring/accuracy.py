@@ -1,0 +1,217 @@
+"""COCO AP, by pycocotools: one implementation for checkpoints and bundles."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_yolov9.data import Split, check_names, load_data
+from edge_yolov9.detections import Detections
+from edge_yolov9.errors import DataError
+from edge_yolov9.images import read_image
+
+FIGURES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+"""COCO's twelve, in COCO's order: over IoU .50:.95, at .50, at .75; small, medium, large; recall at most 1, 10, 100."""
+
+Detect = Callable[[NDArray[np.uint8]], Detections]
+Progress = Callable[[int, int], None]
+"""Is told (images done, images in all)."""
+
+
+@dataclass(frozen=True)
+class ClassAccuracy:
+    """One class. AP is in [0, 1]; None where the split holds no object to find."""
+
+    name: str
+    ap: float | None
+    ap50: float | None
+    objects: int
+    """In the split, crowd regions left out."""
+    curve: tuple[float, ...] = ()
+    """Precision at IoU .50 for recall 0, .01, ... 1; empty where there is nothing to find."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """What COCO's evaluation says."""
+
+    figures: Mapping[str, float | None]
+    """``FIGURES`` in [0, 1]; None where the split holds no object of that size."""
+    classes: tuple[ClassAccuracy, ...]
+    images: int
+    replicates: tuple[Accuracy, ...] = ()
+    """The same with one group of images left out, for each group; see :mod:`edge_yolov9.scoring.noise`."""
+
+    @property
+    def ap(self) -> float:
+        """AP over IoU .50:.95, all sizes, in [0, 1]."""
+        return self.figures["AP"] or 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: the twelve figures, ``images``, and ``classes`` with name, AP, AP50 and objects."""
+        classes = [{"name": c.name, "AP": c.ap, "AP50": c.ap50, "objects": c.objects} for c in self.classes]
+        return {**self.figures, "images": self.images, "classes": classes}
+
+    def table(self) -> str:
+        """Plain text of several lines, no line end at the end."""
+        lines = [f"{name:<8}{_text(self.figures[name])}" for name in FIGURES]
+        width = max(5, *(len(c.name) for c in self.classes))
+        lines += ["", f"{'class':<{width}}  {'AP':>6}  {'AP50':>6}  objects"]
+        lines += [f"{c.name:<{width}}  {_text(c.ap)}  {_text(c.ap50)}  {c.objects:>7}" for c in self.classes]
+        return "\n".join(lines)
+
+
+def labelled_split(data: Path, name: str) -> Split:
+    """A split of a DATA file that AP can be measured on.
+
+    Raises:
+        DataError: it cannot be read, is empty, or nothing in it is labelled.
+    """
+    split = load_data(data).split(name)
+    if not any(len(record.class_id) and not record.iscrowd.all() for record in split.images):
+        raise DataError(f"no object is labelled in the {name} split of {data}, so there is no AP to measure on it")
+    return split
+
+
+def score(detect: Detect, split: Split, names: tuple[str, ...], progress: Progress | None = None) -> Accuracy:
+    """Run a detector over a split, one image in memory at a time, and evaluate it.
+
+    Args:
+        detect: frame (H, W, 3) uint8 BGR -> Detections in its pixels; low confidence and multi-label, as COCO wants.
+        split: images and ground truth.
+        names: the model's classes.
+        progress: is told after every image.
+
+    Raises:
+        DataError: the classes differ, or the annotations are of images of another size.
+        SourceError: an image is missing or does not decode.
+    """
+    check_names(names, split.names)
+    found: dict[int, Detections] = {}
+    for done, record in enumerate(split.images, 1):
+        frame = read_image(record.path)
+        if frame.shape[:2] != record.size:
+            raise DataError(
+                f"the annotations of {record.path} are for {record.width} x {record.height} pixels, "
+                f"the image has {frame.shape[1]} x {frame.shape[0]}; annotate the images as they are"
+            )
+        found[record.image_id] = detect(frame)
+        if progress is not None:
+            progress(done, len(split.images))
+    return evaluate(found, split, names)
+
+
+def evaluate(found: Mapping[int, Detections], split: Split, names: tuple[str, ...], groups: int = 0) -> Accuracy:
+    """COCO's box evaluation with its official IoUs, area ranges and at most 100 detections per image.
+
+    Args:
+        found: detections by ``image_id``, in pixels of each image; an image without an entry has none.
+        split: ground truth.
+        names: the model's classes.
+        groups: into how many the images are dealt, in turn, for ``replicates``; each costs one more accumulation.
+
+    Raises:
+        DataError: the classes differ, ids repeat or are unknown, the split holds no object, or a label is malformed.
+    """
+    check_names(names, split.names)
+    ids = [record.image_id for record in split.images]
+    if len(set(ids)) != len(ids) or not set(found) <= set(ids):
+        raise DataError(f"image ids of {split.name} must be unique, and detections must be of its images")
+    truth = _ground_truth(split)
+    if not truth:
+        raise DataError(f"the split {split.name} holds no labelled object; AP needs some")
+    run = _cocoeval(ids, names, truth, _results(found))
+    replicates = []
+    matched, kept = run.evalImgs, sorted(ids)
+    for group in range(groups):
+        out = set(kept[group::groups])
+        run.evalImgs = [row if kept[i % len(kept)] not in out else None for i, row in enumerate(matched)]
+        rest = [row for row in truth if row["image_id"] not in out]
+        replicates.append(_summary(run, names, rest, len(kept) - len(out)))
+    run.evalImgs = matched
+    return replace(_summary(run, names, truth, len(ids)), replicates=tuple(replicates))
+
+
+def _summary(run: Any, names: tuple[str, ...], truth: list[dict[str, Any]], images: int) -> Accuracy:
+    with contextlib.redirect_stdout(io.StringIO()):
+        run.accumulate()
+        run.summarize()
+    figures = {name: _figure(value) for name, value in zip(FIGURES, run.stats, strict=True)}
+    return Accuracy(figures, _per_class(run.eval["precision"], names, truth), images)
+
+
+def _cocoeval(ids: list[int], names: tuple[str, ...], truth: list[dict[str, Any]], found: list[dict[str, Any]]) -> Any:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    def index(annotations: list[dict[str, Any]]) -> Any:
+        coco = COCO()
+        coco.dataset = {
+            "images": [{"id": i} for i in ids],
+            "categories": [{"id": i, "name": name} for i, name in enumerate(names, 1)],
+            "annotations": [{**row, "id": i} for i, row in enumerate(annotations, 1)],  # 0 would mean "no match"
+        }
+        coco.createIndex()
+        return coco
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        run = COCOeval(index(truth), index(found), "bbox")
+        run.evaluate()
+    return run
+
+
+def _ground_truth(split: Split) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for record in split.images:
+        truth = Detections(record.xyxy, np.ones(len(record.xyxy), np.float32), record.class_id, split.names)
+        for row, area, crowd in zip(truth.as_coco(record.image_id), record.area, record.iscrowd, strict=True):
+            rows.append({**row, "area": float(area), "iscrowd": int(crowd), "ignore": 0})
+    return rows
+
+
+def _results(found: Mapping[int, Detections]) -> list[dict[str, Any]]:
+    rows = []
+    for image_id, detections in found.items():
+        for row in detections.as_coco(image_id):
+            rows.append({**row, "area": row["bbox"][2] * row["bbox"][3], "iscrowd": 0})
+    return rows
+
+
+def _per_class(
+    precision: NDArray[np.float64], names: tuple[str, ...], truth: list[dict[str, Any]]
+) -> tuple[ClassAccuracy, ...]:
+    """``precision`` is pycocotools' (IoU, recall, class, area range, maximum of detections)."""
+    counts = [0] * len(names)
+    for row in truth:
+        counts[row["category_id"] - 1] += not row["iscrowd"]
+    return tuple(
+        ClassAccuracy(
+            name,
+            _mean(precision[:, :, k, 0, -1]),
+            _mean(precision[0, :, k, 0, -1]),
+            counts[k],
+            tuple(float(value) for value in precision[0, :, k, 0, -1] if value > -1),
+        )
+        for k, name in enumerate(names)
+    )
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    """pycocotools writes -1 where there is nothing to find."""
+    valid = values[values > -1]
+    return _figure(valid.mean()) if valid.size else None
+
+
+def _figure(value: float) -> float | None:
+    return None if value < 0 else round(float(value), 6)
+
+
+def _text(value: float | None) -> str:
+    return "     -" if value is None else f"{value:6.4f}"

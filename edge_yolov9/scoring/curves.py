@@ -1,0 +1,77 @@
+"""Figures of accuracy, by matplotlib (extras ``report`` and ``train``). Every function returns the bytes of a PNG."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_yolov9.files import encoded
+from edge_yolov9.scoring.accuracy import Accuracy
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+WIDEST = 30
+"""Classes up to which a confusion matrix has its numbers written in."""
+
+
+def figure(width: float, height: float) -> Figure:
+    """An empty figure, inches. No window, no global state."""
+    from matplotlib.figure import Figure
+
+    return Figure((width, height), layout="constrained")
+
+
+def png(drawn: Figure) -> bytes:
+    """The file's bytes."""
+    out = io.BytesIO()
+    drawn.savefig(out, format="png", dpi=110)
+    return out.getvalue()
+
+
+def _literal(text: str) -> str:
+    """``text`` as it is: matplotlib would read formulas between dollar signs, and takes UTF-8 alone."""
+    return encoded(text).decode().replace("$", r"\$")
+
+
+def precision_recall(accuracy: Accuracy) -> bytes:
+    """Precision over recall at IoU .50, per class and their mean, as COCO interpolates them."""
+    drawn = figure(7, 5)
+    axis = drawn.subplots()
+    recall = np.linspace(0, 1, 101)
+    shown = [c for c in accuracy.classes if c.curve]
+    for one in shown:
+        axis.plot(recall, one.curve, label=f"{_literal(one.name)}  AP50 {one.ap50:.3f}", linewidth=1)
+    mean = np.mean([one.curve for one in shown], 0)
+    axis.plot(recall, mean, label=f"all  AP50 {accuracy.figures['AP50']:.3f}", linewidth=2.5, color="black")
+    axis.set(xlabel="recall", ylabel="precision at IoU .50", xlim=(0, 1), ylim=(0, 1.02))
+    axis.grid(alpha=0.3)
+    if len(shown) <= WIDEST:
+        axis.legend(loc="lower left")
+    return png(drawn)
+
+
+def confusion_matrix(matrix: NDArray[np.int64], names: Sequence[str]) -> bytes:
+    """``matrix`` (nc + 1, nc + 1) as :func:`edge_yolov9.scoring.confusion.confusion` gives it; coloured by column."""
+    side = min(4 + 0.45 * len(names), 24)
+    drawn = figure(side + 1, side)
+    axis = drawn.subplots()
+    share = matrix / np.maximum(matrix.sum(0), 1)
+    drawn.colorbar(axis.imshow(share, cmap="Blues", vmin=0, vmax=1), label="share of the true class")
+    ticks = range(len(matrix))
+    literal = [_literal(name) for name in names]
+    axis.set_xticks(ticks, [*literal, "nothing there"], rotation=90)
+    axis.set_yticks(ticks, [*literal, "missed"])
+    axis.set(xlabel="true", ylabel="found")
+    if len(names) <= WIDEST:
+        for row in ticks:
+            for column in ticks:
+                if matrix[row, column]:
+                    ink = "white" if share[row, column] > 0.5 else "black"
+                    axis.text(column, row, str(matrix[row, column]), ha="center", va="center", color=ink)
+    return png(drawn)

@@ -1,0 +1,153 @@
+"""Frames of a capture, which is opened again when a live one is lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from edge_yolov9.errors import SourceError
+from edge_yolov9.images import Image
+from edge_yolov9.video.capture import Capture
+
+FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
+"""Seconds before the first attempt to open a lost source again, and most between two; each waits twice as long."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of a source."""
+
+    image: Image
+    """(H, W, 3) uint8 BGR."""
+    name: str
+    """File name, or the source's name for videos and live sources."""
+    index: int
+    """Place in the source from 0; a gap says that frames were dropped, did not decode, or were missed while a live
+    source was lost."""
+    timestamp: float
+    """Seconds: position in a video file, ``time.monotonic()`` of arrival for live sources, 0 for images."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What happened to a live source."""
+
+    event: Literal["lost", "reconnecting", "back"]
+    source: str
+    """Its name, without a password."""
+    reason: str
+    """Why it was lost; before a further attempt, why the last one failed."""
+    attempt: int = 0
+    """Attempts to open it again since it was lost."""
+
+    def __str__(self) -> str:
+        text = {"lost": "lost", "reconnecting": f"opening it again, attempt {self.attempt}", "back": "back"}
+        return f"{self.source}: {text[self.event]} ({self.reason})"
+
+
+class Reader:
+    """Iterates over the frames of a capture. One thread at a time, but ``stop`` may come from any."""
+
+    def __init__(
+        self,
+        open_capture: Callable[[], Capture],
+        name: str,
+        *,
+        live: bool,
+        status: Callable[[Status], None] | None = None,
+    ) -> None:
+        """Open the capture.
+
+        Args:
+            open_capture: opens it, now and after each loss.
+            name: the source's name.
+            live: it has no end by itself; one that knows how many frames it has ends all the same.
+            status: is told when a live source is lost, before each attempt to open it again, and when it is back, in
+                the thread that reads. What it raises ends the iteration.
+
+        Raises:
+            SourceError: it does not open. Once it was open, a live source is tried again until ``stop``.
+        """
+        self._open, self._name, self._status = open_capture, name, status
+        self._capture: Capture | None = open_capture()
+        self.fps, self.total = self._capture.fps, self._capture.total
+        self.live = live and self.total is None
+        self.reconnects = 0
+        self._index = 0
+        self._stop = threading.Event()
+
+    def __iter__(self) -> Reader:
+        return self
+
+    def __next__(self) -> Frame:
+        image, reason = self._read()
+        if image is None and self._index == 0 and not self._stop.is_set():
+            self.close()
+            raise SourceError(f"{self._name} opened but gave no frame that decodes")
+        if image is None and self.live:
+            image = self._reconnect(reason)
+        if image is None or self._capture is None:
+            self.close()
+            raise StopIteration
+        timestamp = time.monotonic() if self.live else self._capture.position()
+        self._index += 1
+        return Frame(image, self._name, self._index - 1, timestamp)
+
+    def stop(self) -> None:
+        """End the iteration, also a wait between two attempts; a read under way goes on to its end."""
+        self._stop.set()
+
+    def close(self) -> None:
+        """Free the device; not while another thread iterates. Calling it twice does no harm."""
+        self._stop.set()
+        self._release()
+
+    def _read(self) -> tuple[Image | None, str]:
+        """The next frame, or None and why."""
+        if self._capture is None or self._stop.is_set():
+            return None, "closed"
+        try:
+            return self._capture.read(), "it gave no more frames"
+        except SourceError as error:
+            if not self.live:
+                raise
+            return None, self._reason(error)
+
+    def _reconnect(self, cause: str) -> Image | None:
+        """The first frame after a loss; None when ``stop`` came first."""
+        reason = cause
+        lost, attempt, wait = time.monotonic(), 0, FIRST_WAIT
+        self._tell("lost", reason)
+        self._release()  # takes its time where the other side does not answer
+        while not self._stop.wait(wait):
+            attempt, wait = attempt + 1, min(2 * wait, LONGEST_WAIT)
+            self._tell("reconnecting", reason, attempt)
+            try:
+                self._capture = self._open()
+            except SourceError as error:
+                reason = self._reason(error)
+                continue
+            image, why = self._read()
+            if image is not None:
+                self.reconnects += 1
+                self._index += max(1, round((time.monotonic() - lost) * (self.fps or 1)))
+                self._tell("back", cause, attempt)
+                return image
+            reason = why
+            self._release()
+        return None
+
+    def _release(self) -> None:
+        capture, self._capture = self._capture, None
+        if capture is not None:
+            capture.release()
+
+    def _reason(self, error: SourceError) -> str:
+        return str(error).removeprefix(self._name).lstrip(": ")
+
+    def _tell(self, event: Literal["lost", "reconnecting", "back"], reason: str, attempt: int = 0) -> None:
+        if self._status is not None:
+            self._status(Status(event, self._name, reason, attempt))
