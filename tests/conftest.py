@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,15 +29,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
-    """``compiled(target, precision)`` -> folder of a bundle of the demo model; do not change it, copy it."""
+    """``compiled(target, precision)`` -> folder of a bundle of the demo model; do not change it, copy it.
+
+    Where EDGE_YOLOV9_TEST_BUNDLES names a folder, bundles are kept there and shared by the processes of one run.
+    """
     from edge_yolov9.compiler.pipeline import CompileOptions, compile_checkpoint
 
     made: dict[tuple[str, str], Path] = {}
+    kept = os.environ.get("EDGE_YOLOV9_TEST_BUNDLES")
 
     def compile_once(target: str, precision: str) -> Path:
         key = (target, precision)
         if key not in made:
-            folder = tmp_path_factory.mktemp("bundles") / f"{target}-{precision}"
+            folder = Path(kept or tmp_path_factory.mktemp("bundles")) / f"{target}-{precision}"
+            if folder.is_dir():
+                return made.setdefault(key, folder)
             calibration = PICTURES.parent / "train" if precision == "int8" else None  # nothing labelled: no AP
             options = CompileOptions(target, precision=precision, calibration=calibration, calibration_images=128)
             compile_checkpoint(DEMO, options, folder, lambda line: None)
