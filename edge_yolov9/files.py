@@ -1,15 +1,34 @@
-"""Files that are whole or absent."""
+"""Files: written whole or not at all, and JSON read into dataclasses that hold what their annotations say."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import importlib
+import json
+import math
 import os
+import re
+import reprlib
+import secrets
+import stat
 import sys
+import types
+import typing
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar, Union, cast
 
 from edge_yolov9.errors import TargetError
+
+T = TypeVar("T")
+
+PARTIAL = re.compile(r"\..*\.edge-yolov9-[0-9a-f]{16}", re.DOTALL)
+"""Name of a file or folder that is being written: ``.NAME.edge-yolov9-<16 hex digits>``, beside NAME."""
+
+NAME_BYTES = 255
+"""Longest file name of the usual file systems."""
 
 
 def encoded(text: str) -> bytes:
@@ -17,28 +36,122 @@ def encoded(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Fill a hidden file beside ``path``, force it to the disk, rename it: never half a file.
+def partial_name(path: Path) -> Path:
+    """A name that nothing has yet, hidden, in the folder of ``path``; :data:`PARTIAL` matches it."""
+    ending = f".edge-yolov9-{secrets.token_hex(8)}"
+    start = os.fsencode(f".{path.name}")[: NAME_BYTES - len(ending)]
+    return path.with_name(os.fsdecode(start) + ending)
+
+
+def lock(handle: int) -> bool:
+    """Hold an open file or folder as long as ``handle`` is open; False when another process holds it.
+
+    True also where the system or the file system has no such locks.
+    """
+    try:
+        fcntl = importlib.import_module("fcntl")
+    except ModuleNotFoundError:
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def open_partial(path: Path) -> tuple[int, Path]:
+    """Create the file that will become ``path``, held by :func:`lock` while its handle is open.
+
+    Returns:
+        Its handle, open for writing, and its name.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    while True:
+        partial = partial_name(path)
+        handle = os.open(partial, flags, 0o666)
+        if lock(handle) and os.fstat(handle).st_nlink:
+            return handle, partial
+        os.close(handle)  # another process took it for litter before it was held
+
+
+def write_whole(path: Path, data: bytes, mode: int | None = None) -> None:
+    """Fill a new hidden file beside ``path``, force it to the disk, rename it: never half a file.
+
+    A link at ``path`` is replaced; what it points to stays as it is.
+
+    Args:
+        path: the file.
+        data: its content.
+        mode: its permissions; those of the file that it replaces, else what the umask leaves, when left out.
 
     Raises:
         OSError: the disk is full or not writable; what stood at ``path`` still does.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    handle, partial = open_partial(path)
     try:
-        with partial.open("wb") as file:
+        with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError:
+            put_in_place(partial, path, mode)
+    except BaseException:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         raise
+
+
+def put_in_place(partial: Path, path: Path, mode: int | None = None) -> None:
+    """Rename a filled file of :func:`open_partial` to ``path``, with the permissions of what it replaces.
+
+    Raises:
+        OSError: it cannot be renamed; what stood at ``path`` still does.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        old = path.lstat()
+        if mode is None and stat.S_ISREG(old.st_mode):
+            mode = stat.S_IMODE(old.st_mode) & 0o777
+    if mode is not None:
+        partial.chmod(mode)
+    partial.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Force the names in ``folder`` to the disk, where the system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def write_json(path: Path, data: Any, indent: int | None = 2) -> None:
+    """Write ``data`` as JSON (UTF-8), whole or not at all; what is not a finite number becomes null.
+
+    Raises:
+        OSError: the disk is full or not writable; what stood at ``path`` still does.
+    """
+    write_whole(path, encoded(as_json(data, indent)))
+
+
+def as_json(data: Any, indent: int | None = 2) -> str:
+    """``data`` as JSON text with a newline; what is not a finite number becomes null."""
+    return json.dumps(finite(data), indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def finite(value: Any) -> Any:
+    """``value`` as JSON can hold it: keys are texts, what is not a finite number is None."""
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -54,3 +167,127 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise TargetError(f'reading {path.name} on Python 3.10 needs: pip install "edge-yolov9[compile]"') from None
     content: dict[str, Any] = toml.loads(path.read_text(encoding="utf-8"))
     return content
+
+
+def from_json(cls: type[T], data: object, where: str) -> T:
+    """A dataclass from what JSON or TOML holds: every value is of the type that its field is annotated with.
+
+    Fields may be dataclasses, tuples, lists, mappings with text keys, literals, optional, ``str``, ``bool``, ``int``,
+    ``float`` (a finite number; integers are turned into floats) and ``Any`` (taken as it is). Keys that the class
+    does not have are ignored: a later version may write them.
+
+    Args:
+        cls: the dataclass.
+        data: an object of JSON.
+        where: what the data is, e.g. the file's name; an error begins with it.
+
+    Raises:
+        ValueError: a key is missing, or of another type: which one, what was expected, what was found.
+    """
+    try:
+        return cast(T, _object(cls, data, ""))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{where}: {str(error) or type(error).__name__}") from None
+
+
+def shown(value: object) -> str:
+    """``value`` for an error message, in at most 200 printable characters, however large it is."""
+    text = _SHORT.repr(value)
+    return text if len(text) <= 200 else f"{text[:196]} ..."
+
+
+class _Short(reprlib.Repr):
+    """``repr`` that looks at the beginning of texts and lists alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 2, 120, 120
+
+    def repr_int(self, x: int, level: int) -> str:
+        """Python refuses to write integers of thousands of digits."""
+        return repr(x) if x.bit_length() <= 256 else f"an integer of {x.bit_length()} bits"
+
+
+_SHORT = _Short()
+_SIMPLE = {str: "a text", bool: "true or false", int: "an integer", float: "a finite number", type(None): "null"}
+
+
+def _wrong(key: str, expected: str, value: object) -> ValueError:
+    name = key if len(key) <= 100 else f"{key[:96]} ..."
+    return ValueError(f"{name or 'it'} must be {expected}, got {shown(value)}")
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def _object(cls: Any, data: object, key: str) -> object:
+    if not isinstance(data, Mapping):
+        raise _wrong(key, "an object", data)
+    given = {}
+    for field in dataclasses.fields(cls):
+        inner = f"{key}.{field.name}" if key else field.name
+        if field.name in data:
+            given[field.name] = _value(_hints(cls)[field.name], data[field.name], inner)
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise ValueError(f"{inner} is missing")
+    return cls(**given)
+
+
+def _value(hint: Any, value: Any, key: str) -> Any:
+    """``value`` as the type ``hint`` wants it, or ValueError."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return _object(hint, value, key)
+    if hint in _SIMPLE:
+        return _simple(hint, value, key)
+    if origin is Literal:
+        if not any(type(value) is type(choice) and value == choice for choice in arguments):
+            raise _wrong(key, f"one of {', '.join(map(repr, arguments))}", value)
+        return value
+    if origin in (Union, types.UnionType):
+        return _union(arguments, value, key)
+    if origin in (tuple, list, Sequence):
+        return _list(origin, arguments, value, key)
+    if origin in (dict, Mapping):
+        if not isinstance(value, Mapping):
+            raise _wrong(key, "an object", value)
+        return {_simple(str, name, key): _value(arguments[1], item, f"{key}[{name!r}]") for name, item in value.items()}
+    if hint is Any:
+        return value
+    raise TypeError(f"{key} is annotated with {hint}, which JSON does not hold")
+
+
+def _simple(kind: type, value: Any, key: str) -> Any:
+    if kind is float and type(value) in (int, float):
+        if value.bit_length() < 1000 if type(value) is int else math.isfinite(value):
+            return float(value)
+    elif type(value) is kind:
+        return value
+    raise _wrong(key, _SIMPLE[kind], value)
+
+
+def _union(arguments: Sequence[Any], value: Any, key: str) -> Any:
+    if value is None and type(None) in arguments:
+        return None
+    choices = [hint for hint in arguments if hint is not type(None)]
+    if len(choices) == 1:
+        return _value(choices[0], value, key)
+    for hint in choices:
+        with contextlib.suppress(ValueError):
+            return _value(hint, value, key)
+    raise _wrong(key, " or ".join(_SIMPLE.get(hint, str(hint)) for hint in choices), value)
+
+
+def _list(origin: Any, arguments: Sequence[Any], value: Any, key: str) -> Any:
+    if not isinstance(value, list | tuple):
+        raise _wrong(key, "a list", value)
+    fixed = origin is tuple and arguments[-1] is not Ellipsis
+    if not fixed and arguments[0] in (str, int) and all(type(item) is arguments[0] for item in value):
+        return list(value) if origin is list else tuple(value)  # as below, fast where there are a million
+    if fixed and len(value) != len(arguments):
+        raise _wrong(key, f"a list of {len(arguments)}", value)
+    hints = arguments if fixed else [arguments[0]] * len(value)
+    made = [_value(hint, item, f"{key}[{index}]") for index, (hint, item) in enumerate(zip(hints, value, strict=True))]
+    return made if origin is list else tuple(made)

@@ -63,8 +63,8 @@ def build(bundle: Path, json_file: str | None) -> None:
 @click.option("--json", "json_file", metavar="FILE", help="Write the figures there; - for standard output.")
 def check(bundle: Path, runtime: str | None, json_file: str | None) -> None:
     """Run BUNDLE's check pictures and print the error of each raw tensor; exit code 1 when one is off."""
+    from edge_yolov9.files import finite
     from edge_yolov9.registry import module, open_session
-    from edge_yolov9.report.publish import finite
 
     checks = module("jetson", "check")
     check_writable(json_file)

@@ -15,6 +15,7 @@ import click
 from edge_yolov9.cli._output import check_writable, printable, write_json
 from edge_yolov9.cli.compile import parse_size
 from edge_yolov9.errors import InputError
+from edge_yolov9.files import finite
 from edge_yolov9.registry import TARGETS
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _publish(run: Run, out: Path, json_file: str | None, detections_only: bool) 
 
     made, sheets = run.finish(shlex.join(["edge-yolov9", *sys.argv[1:]]))
     if json_file is not None:
-        write_json(publish.finite(made), json_file)
+        write_json(finite(made), json_file)
     if detections_only:
         publish.write_data(made, out / "detections.json", indent=None)
         click.echo(f"{out / 'detections.json'}: score it with edge-yolov9 report --score", err=json_file == "-")
@@ -140,7 +141,7 @@ def _compare(paths: tuple[Path, ...], json_file: str | None, out: Path | None) -
 
     page, data = _page(compared)
     if json_file is not None:
-        write_json(publish.finite(data), json_file)
+        write_json(finite(data), json_file)
     if out is not None:
         publish.folder(out)
         publish.write_page(page, out, "comparison")
@@ -159,7 +160,7 @@ def _model_table(paths: tuple[Path, ...], json_file: str | None, options: dict[s
         table = models.measure(paths, request, tell)
     page = family.page(table)
     if json_file is not None:
-        write_json(publish.finite(table), json_file)
+        write_json(finite(table), json_file)
     if out is not None:
         publish.write_page(page, out, "models")
         publish.write_data(table, out / "models.json")

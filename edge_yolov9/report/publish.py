@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from edge_yolov9.errors import InputError
-from edge_yolov9.files import encoded, write_whole
+from edge_yolov9.files import as_json, encoded, write_whole
 from edge_yolov9.report.page import Page, Picture, as_html, as_markdown
 
 
@@ -47,7 +45,7 @@ def write_data(data: Mapping[str, Any], file: Path, indent: int | None = 1) -> N
     Raises:
         InputError: the disk is full or not writable.
     """
-    write(file, encoded(json.dumps(finite(data), indent=indent, ensure_ascii=False, allow_nan=False) + "\n"))
+    write(file, encoded(as_json(data, indent)))
 
 
 def write(file: Path, data: bytes) -> None:
@@ -61,12 +59,3 @@ def write(file: Path, data: bytes) -> None:
         write_whole(file, data)
     except OSError as error:
         raise InputError(f"cannot write {file}: {error.strerror or error}") from None
-
-
-def finite(value: Any) -> Any:
-    """``value`` as JSON can hold it: keys are texts, what is not a finite number is None."""
-    if isinstance(value, Mapping):
-        return {str(key): finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
