@@ -90,7 +90,7 @@ def parse_address(_: click.Context, __: click.Parameter, value: str | None) -> t
         return None
     host, _colon, port = value.rpartition(":")
     if not (port.isascii() and port.isdigit() and int(port) <= 65535):
-        raise click.BadParameter(f"expected a port like 8080, or 0.0.0.0:8080, got {value!r}")
+        raise click.BadParameter(f"expected a port like 8080, or 0.0.0.0:8080, got {value!r:.200}")
     return host or "127.0.0.1", int(port)
 
 

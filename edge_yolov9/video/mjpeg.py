@@ -10,27 +10,25 @@ import functools
 import html
 import socket
 import threading
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import TCPServer
-from types import TracebackType
+from collections.abc import Iterable
+from numbers import Integral
 from typing import Any
 
 import cv2
 import numpy as np
 
+from edge_yolov9.closing import Closing
 from edge_yolov9.errors import InputError
 from edge_yolov9.geometry import PAD_VALUE, Image
+from edge_yolov9.video.connections import BoundedHandler, BoundedServer
 
-MOST_CONNECTIONS = 32
-"""Others are turned away with status 503."""
-SEND_SECONDS = 10.0
-"""A viewer that takes nothing for so long is let go."""
 REPEAT_SECONDS = 2.0
 """The last frame is sent again after so long without a new one: this is how a viewer that left is noticed, and how one
 that waits knows that the server is there."""
 SEND_BUFFER = 1 << 17
 """Bytes that the system may hold back for a slow viewer: little, because what waits there is old."""
+EVERYWHERE = ("", "0.0.0.0", "::")
+"""Hosts that mean every address of this machine."""
 
 PAGE = """<!doctype html><meta charset="utf-8"><title>{title}</title>
 <body style="margin:0;background:#111;display:grid;place-items:center;min-height:100vh">
@@ -38,29 +36,42 @@ PAGE = """<!doctype html><meta charset="utf-8"><title>{title}</title>
 """
 
 
-class MjpegServer:
+class MjpegServer(Closing):
     """Serves what :meth:`show` is given. A context manager; its threads never hold the process back.
 
     ``/`` is a page, ``/stream`` the moving picture (multipart/x-mixed-replace), ``/frame.jpg`` the newest frame. There
-    is no password: on any ``host`` but this machine's own, everyone who reaches the port sees the camera.
+    is no password: on any ``host`` but this machine's own, everyone who reaches the port sees the camera. Pages of
+    other sites do not: requests by a foreign name or origin are refused, and no frame of another page shows it.
     """
 
     def __init__(
-        self, port: int = 8080, host: str = "127.0.0.1", *, quality: int = 80, title: str = "edge-yolov9"
+        self,
+        port: int = 8080,
+        host: str = "127.0.0.1",
+        *,
+        quality: int = 80,
+        title: str = "edge-yolov9",
+        names: Iterable[str] = (),
     ) -> None:
         """Start serving; a grey picture until the first frame.
 
         Args:
             port: 0 takes a free one; see ``url``.
-            host: address to listen on; "0.0.0.0" for all.
-            quality: of the JPEGs, 1 to 100.
-            title: of the page.
+            host: address to listen on, or a name of this machine; "0.0.0.0" for all.
+            quality: JPEG quality, 1 to 100.
+            title: title of the page.
+            names: host names by which browsers may open it, beside IP addresses, localhost and ``host``; with "0.0.0.0"
+                this machine's own name is one.
 
         Raises:
             InputError: the address cannot be used, or a number is out of range.
         """
-        if not (0 <= port <= 65535 and 1 <= quality <= 100):
-            raise InputError(f"expected a port in [0, 65535] and a quality in [1, 100], got {port} and {quality}")
+        whole = isinstance(port, Integral) and isinstance(quality, Integral)
+        if not (whole and 0 <= port <= 65535 and 1 <= quality <= 100):
+            raise InputError(
+                f"expected a port in [0, 65535] and a quality in [1, 100], got {port!r:.90} and {quality!r:.90}"
+            )
+        self.names = _served_names(host, names)
         self.page = PAGE.format(title=html.escape(title)).encode()
         self._quality = quality
         self._changed = threading.Condition()
@@ -69,12 +80,14 @@ class MjpegServer:
         self._number = 1
         self._jpeg = (0, b"")
         self._closed = False
+        address = host.strip("[]")
         try:
-            self._server = _Server((host, port), functools.partial(_Handler, self))
-        except OSError as error:
-            reason = error.strerror or error
-            raise InputError(f"cannot serve on {host}:{port}: {reason}; choose another port or host") from None
-        self.url = f"http://{host}:{self._server.server_port}/"
+            self._server = BoundedServer((address, int(port)), functools.partial(_Handler, self))
+        except (OSError, TypeError, ValueError) as error:  # a zero in it, or a part of a name that is too long
+            reason = (isinstance(error, OSError) and error.strerror) or "it is no address"
+            place = f"{host}:{port}" if len(host) <= 200 and host.isprintable() else f"{ascii(host)[:200]}:{port}"
+            raise InputError(f"cannot serve on {place}: {reason}; choose another port or host") from None
+        self.url = f"http://{f'[{address}]' if ':' in address else address}:{self._server.server_port}/"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="mjpeg", daemon=True)
         self._thread.start()
 
@@ -119,74 +132,31 @@ class MjpegServer:
         self._server.server_close()
         self._thread.join()
 
-    def __enter__(self) -> MjpegServer:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class _Server(ThreadingHTTPServer):
-    """Knows its connections, so that it can bound and end them."""
-
-    def __init__(self, address: tuple[str, int], handler: Any) -> None:
-        self._threads_of: dict[Any, threading.Thread] = {}
-        self._lock = threading.Lock()
-        super().__init__(address, handler)
-
-    def server_bind(self) -> None:
-        TCPServer.server_bind(self)  # HTTPServer would ask the network for this machine's name
-        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        thread = threading.Thread(target=self._serve, args=(request, client_address), name="mjpeg viewer", daemon=True)
-        with self._lock:
-            full = len(self._threads_of) >= MOST_CONNECTIONS
-            if not full:
-                self._threads_of[request] = thread
-        if not full:
-            thread.start()
-            return
-        with suppress(OSError):
-            request.send(b"HTTP/1.0 503 Too many viewers\r\nContent-Length: 0\r\n\r\n")
-        self.shutdown_request(request)
-
-    def _serve(self, request: Any, client_address: Any) -> None:
-        try:
-            self.process_request_thread(request, client_address)
-        finally:
-            with self._lock:
-                del self._threads_of[request]
-
-    def server_close(self) -> None:
-        super().server_close()
-        with self._lock:
-            rest = dict(self._threads_of)
-        for request, thread in rest.items():
-            with suppress(OSError):  # it has just ended by itself
-                request.shutdown(socket.SHUT_RDWR)
-            thread.join()
+def _served_names(host: str, names: Iterable[str]) -> frozenset[str]:
+    """Lower-case host names by which browsers may open the page."""
+    if not isinstance(host, str) or isinstance(names, str):
+        raise InputError(f"expected a host as text and names as a list, got {host!r:.100} and {names!r:.100}")
+    own = socket.gethostname()
+    machine = (own, f"{own}.local") if host in EVERYWHERE else (host,)
+    return frozenset(name.lower().removesuffix(".") for name in (*machine, *names))
 
 
-class _Handler(BaseHTTPRequestHandler):
-    timeout = SEND_SECONDS
-    disable_nagle_algorithm = True
-
+class _Handler(BoundedHandler):
     def __init__(self, owner: MjpegServer, *connection: Any) -> None:
         self._owner = owner
         super().__init__(*connection)
 
-    def handle(self) -> None:
-        """Serve one visitor, who may leave at any moment, or take nothing any more."""
-        with suppress(ConnectionError, TimeoutError):
-            super().handle()
-
     def do_GET(self) -> None:
         """One page, one frame, or frames until somebody leaves."""
         path = self.path.partition("?")[0]
-        if path == "/":
+        if self.refused(self._owner.names):
+            return
+        server: Any = self.server
+        self._visitor = server.answer(self.request, path == "/stream")
+        if self._visitor is None:
+            self.send_error(503, "Too many viewers")
+        elif path == "/":
             self._answer("text/html; charset=utf-8", self._owner.page)
         elif path == "/frame.jpg" and (newest := self._owner.newest()) is not None:
             self._answer("image/jpeg", newest[1])
@@ -199,25 +169,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self._head("multipart/x-mixed-replace; boundary=frame")
         number, boundary = 0, b"--frame\r\n"
-        self.wfile.write(boundary)
+        self.send(self._visitor, boundary)
         while (newest := self._owner.newest(after=number)) is not None:
             number, jpeg = newest
             head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
             # the boundary at once, not before the next frame: browsers show a part when it has ended
-            self.wfile.write(head.encode() + jpeg + b"\r\n" + boundary)
+            self.send(self._visitor, head.encode() + jpeg + b"\r\n" + boundary)
 
     def _answer(self, kind: str, body: bytes) -> None:
         self._head(kind, len(body))
-        self.wfile.write(body)
+        self.send(self._visitor, body)
 
     def _head(self, kind: str, length: int | None = None) -> None:
         self.send_response(200)
         self.send_header("Content-Type", kind)
         if length is not None:
             self.send_header("Content-Length", str(length))
-        self.send_header("Cache-Control", "no-store")
-        self.send_header("Cross-Origin-Resource-Policy", "same-origin")  # other sites' pages do not get the camera
         self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: requests are nobody's news."""
