@@ -6,11 +6,9 @@ import contextlib
 import dataclasses
 import functools
 import importlib
-import json
 import math
 import os
 import re
-import reprlib
 import secrets
 import stat
 import sys
@@ -21,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, cast
 
 from edge_yolov9.errors import TargetError
+from edge_yolov9.text import json_text, shown
 
 T = TypeVar("T")
 
@@ -29,11 +28,6 @@ PARTIAL = re.compile(r"\..*\.edge-yolov9-[0-9a-f]{16}", re.DOTALL)
 
 NAME_BYTES = 255
 """Longest file name of the usual file systems."""
-
-
-def encoded(text: str) -> bytes:
-    """UTF-8. Of a file name that is not, its bytes are written as ``\\udcff``, which JSON reads back."""
-    return text.encode("utf-8", "backslashreplace")
 
 
 def partial_name(path: Path) -> Path:
@@ -137,12 +131,12 @@ def write_json(path: Path, data: Any, indent: int | None = 2) -> None:
     Raises:
         OSError: the disk is full or not writable; what stood at ``path`` still does.
     """
-    write_whole(path, encoded(as_json(data, indent)))
+    write_whole(path, as_json(data, indent).encode())
 
 
 def as_json(data: Any, indent: int | None = 2) -> str:
-    """``data`` as JSON text with a newline; what is not a finite number becomes null."""
-    return json.dumps(finite(data), indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
+    """``data`` as JSON text with a newline; a number that is not finite becomes null."""
+    return json_text(finite(data), indent) + "\n"
 
 
 def finite(value: Any) -> Any:
@@ -190,25 +184,6 @@ def from_json(cls: type[T], data: object, where: str) -> T:
         raise ValueError(f"{where}: {str(error) or type(error).__name__}") from None
 
 
-def shown(value: object) -> str:
-    """``value`` for an error message, in at most 200 printable characters, however large it is."""
-    text = _SHORT.repr(value)
-    return text if len(text) <= 200 else f"{text[:196]} ..."
-
-
-class _Short(reprlib.Repr):
-    """``repr`` that looks at the beginning of texts and lists alone."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxlevel, self.maxstring, self.maxother = 2, 120, 120
-
-    def repr_int(self, x: int, level: int) -> str:
-        """Python refuses to write integers of thousands of digits."""
-        return repr(x) if x.bit_length() <= 256 else f"an integer of {x.bit_length()} bits"
-
-
-_SHORT = _Short()
 _SIMPLE = {str: "a text", bool: "true or false", int: "an integer", float: "a finite number", type(None): "null"}
 
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import click
 
+from edge_yolov9.cli._terminal import printable_errors
 from edge_yolov9.errors import EdgeYoloError
+from edge_yolov9.text import printable
 
 VERBS = {
     "train": "Train a detector.",
@@ -46,10 +48,20 @@ class Verbs(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Every deliberate error becomes one line and exit code 1."""
+        with printable_errors():
+            return self._invoke(ctx)
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        with printable_errors():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def _invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except EdgeYoloError as error:
-            raise click.ClickException(" ".join(str(error).split())) from error
+            raise click.ClickException(" ".join(printable(error).split())) from error
         except ModuleNotFoundError as error:
             raise click.ClickException(_missing(error)) from error
         except OSError as error:  # standard output has gone, or its disk is full

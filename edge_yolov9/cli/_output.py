@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import click
 
 from edge_yolov9.errors import InputError
-from edge_yolov9.files import encoded
+from edge_yolov9.text import json_text
 
 
 def write_json(data: Any, path: str | Path) -> None:
@@ -20,7 +19,7 @@ def write_json(data: Any, path: str | Path) -> None:
     Raises:
         InputError: the file cannot be written.
     """
-    text = encoded(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n").decode()
+    text = json_text(data, 2) + "\n"
     if str(path) == "-":
         click.echo(text, nl=False)
         return
@@ -70,7 +69,7 @@ class JsonLines:
             InputError: the disk is full, or has gone.
         """
         try:
-            self._file.write(json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n")
+            self._file.write(json_text(data) + "\n")
         except OSError as error:
             raise self._failure(error) from error
 
@@ -86,11 +85,6 @@ class JsonLines:
         except OSError as error:  # writes once more what it could not write
             if kind is None:
                 raise self._failure(error) from error
-
-
-def printable(line: str) -> str:
-    """What is not printable came from a file and stays out of the terminal."""
-    return "".join(char if char.isprintable() else "?" for char in line)
 
 
 def check_writable(path: str | Path | None) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from edge_yolov9.cli._terminal import echo
+
 
 @click.group()
 def calibration() -> None:
@@ -31,4 +33,4 @@ def select(data: Path, split: str, number: int, seed: int, output: Path) -> None
 
     chosen, folder = choose(load_data(data).split(split), data.stem, number, seed)
     recipe.write(chosen, output)
-    click.echo(f"{output}: {len(chosen.images)} images; use --calibration {output}={folder}")
+    echo(f"{output}: {len(chosen.images)} images; use --calibration {output}={folder}")

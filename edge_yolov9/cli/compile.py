@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_yolov9.cli._output import check_writable, write_json
+from edge_yolov9.cli._terminal import echo, echo_lines
 from edge_yolov9.registry import PRECISIONS, PRESETS, TARGETS
 
 if TYPE_CHECKING:
@@ -84,14 +85,14 @@ def compile(checkpoint: Path, json_file: str | None, output: Path, **options: An
 
     options["input_size"] = options.pop("imgsz")
     make = auto.compile_fastest if options["precision"] == "auto" else compile_checkpoint
-    bundle = make(checkpoint, CompileOptions(**options), output, lambda line: click.echo(f"  {line}", err=True))
+    bundle = make(checkpoint, CompileOptions(**options), output, lambda line: echo(f"  {line}", err=True))
     if bundle.manifest.accuracy is not None:
-        click.echo(table(bundle.manifest.accuracy, bundle.manifest.precision), err=True)
-    click.echo(f"{output}: {verdict(bundle.manifest)}", err=json_file == "-")
+        echo_lines(table(bundle.manifest.accuracy, bundle.manifest.precision), err=True)
+    echo(f"{output}: {verdict(bundle.manifest)}", err=json_file == "-")
     if "auto" in bundle.manifest.extra:
-        click.echo(f"  {auto.verdict(bundle.manifest.extra['auto'])}", err=json_file == "-")
+        echo(f"  {auto.verdict(bundle.manifest.extra['auto'])}", err=json_file == "-")
     if "npu" in bundle.manifest.extra:
-        click.echo(f"  {npu_line(bundle.manifest.extra['npu'])}", err=json_file == "-")
+        echo(f"  {npu_line(bundle.manifest.extra['npu'])}", err=json_file == "-")
     if json_file is not None:
         write_json({"bundle": str(output), "manifest": asdict(bundle.manifest)}, json_file)
 

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_yolov9.cli._output import JsonLines, check_writable, write_json
+from edge_yolov9.cli._terminal import echo
 from edge_yolov9.errors import InputError, SourceError
 from edge_yolov9.registry import TARGETS
+from edge_yolov9.text import printable
 
 if TYPE_CHECKING:
     from edge_yolov9.detections import Detections
@@ -67,8 +69,9 @@ class Tally:
     def refuse(self, error: SourceError) -> None:
         """Report an image that does not decode, and remember it."""
         self.errors.append(str(error))
-        new_line = "\n" if sys.stderr.isatty() else ""  # the progress bar's line is not over
-        click.echo(f"{new_line}Error: {error}", err=True)
+        if sys.stderr.isatty():  # the progress bar's line is not over
+            echo("", err=True)
+        echo(f"Error: {error}", err=True)
 
     def line(self, source: Source) -> str:
         """The summary: counts per class, the median time from frame to boxes, and frames per second."""
@@ -153,7 +156,7 @@ def detect(
         if json_file is not None and by_line:
             tally.detail = stack.enter_context(JsonLines(json_file)).write
         _run(detector.stream(frames, track=track), tally, save, viewers)
-    click.echo(tally.line(frames), err=json_file == "-")
+    echo(tally.line(frames), err=json_file == "-")
     if json_file is not None and not by_line:
         facts: dict[str, Any] = {
             "bundle": str(bundle),
@@ -168,7 +171,7 @@ def detect(
 
 
 def _tell(news: Status) -> None:
-    click.echo(news, err=True)
+    echo(news, err=True)
 
 
 def _viewers(stack: ExitStack, show: bool, serve: tuple[str, int] | None) -> list[Viewer]:
@@ -184,7 +187,7 @@ def _viewers(stack: ExitStack, show: bool, serve: tuple[str, int] | None) -> lis
         host, port = serve
         server = stack.enter_context(MjpegServer(port, host))
         viewers.append(lambda drawn, _: server.show(drawn))
-        click.echo(f"{server.url} shows the frames; Ctrl-C ends", err=True)
+        echo(f"{server.url} shows the frames; Ctrl-C ends", err=True)
     return viewers
 
 
@@ -212,7 +215,7 @@ def _progress(stream: Stream) -> AbstractContextManager[Iterable[tuple[Image, De
     source = stream.source
     if source.total is None or source.total < 2:
         return nullcontext(stream)
-    return click.progressbar(stream, length=source.total, label=Path(source.name).name, file=sys.stderr)
+    return click.progressbar(stream, length=source.total, label=printable(Path(source.name).name), file=sys.stderr)
 
 
 def _end_on_sigterm() -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_yolov9.cli._output import check_writable, printable, write_json
+from edge_yolov9.cli._output import check_writable, write_json
+from edge_yolov9.cli._terminal import echo
 
 if TYPE_CHECKING:
     from edge_yolov9.model import YOLOv9
@@ -176,4 +177,4 @@ def _shape(shape: Any) -> str:
 def _line(key: str, text: str, depth: int = 0) -> None:
     """One line."""
     line = f"{'  ' * depth}{key:<{max(1, 12 - 2 * depth)}} {text}".rstrip()
-    click.echo(printable(line))
+    echo(line)

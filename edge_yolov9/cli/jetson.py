@@ -13,6 +13,7 @@ import click
 
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.cli._output import check_writable, write_json
+from edge_yolov9.cli._terminal import echo
 
 
 @click.group()
@@ -50,7 +51,7 @@ def build(bundle: Path, json_file: str | None) -> None:
     }
     how = "was there already" if loaded.seconds is None else f"built in {loaded.seconds:.0f} s"
     reason = f", not INT8: {loaded.why}" if loaded.why else ""
-    click.echo(f"{loaded.file}: {loaded.precision}, {how}{reason}", err=json_file == "-")
+    echo(f"{loaded.file}: {loaded.precision}, {how}{reason}", err=json_file == "-")
     if json_file is not None:
         write_json(found, json_file)
 
@@ -98,13 +99,13 @@ def _jetson_bundle(path: Path) -> Bundle:
 def _show(heads: list[Any], precision: str, bundle: Bundle) -> None:
     facts = bundle.manifest.extra.get("check")
     of = facts.get("of") if isinstance(facts, dict) else "pictures"
-    click.echo(f"{precision} on the bundle's {of}; errors in logits, signal to noise in dB against the float model")
-    click.echo(f"{'':<10}{'largest':>10}{'rms':>10}{'engine':>9}{'graph':>9}{'least':>9}")
+    echo(f"{precision} on the bundle's {of}; errors in logits, signal to noise in dB against the float model")
+    echo(f"{'':<10}{'largest':>10}{'rms':>10}{'engine':>9}{'graph':>9}{'least':>9}")
     for head in heads:
         figures = (
             f"{head.max_abs:>10.4f}{head.rms:>10.4f}{head.sqnr_db:>9.1f}{head.graph_db:>9.1f}{head.least_db:>9.1f}"
         )
-        click.echo(f"{head.name:<10}{figures}  {'good' if head.good else 'OFF'}")
+        echo(f"{head.name:<10}{figures}  {'good' if head.good else 'OFF'}")
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_yolov9.cli._output import check_writable, printable, write_json
+from edge_yolov9.cli._output import check_writable, write_json
+from edge_yolov9.cli._terminal import echo, echo_lines, live
 from edge_yolov9.cli.compile import parse_size
 from edge_yolov9.errors import InputError
 from edge_yolov9.files import finite
@@ -112,7 +113,7 @@ def _publish(run: Run, out: Path, json_file: str | None, detections_only: bool) 
         write_json(finite(made), json_file)
     if detections_only:
         publish.write_data(made, out / "detections.json", indent=None)
-        click.echo(f"{out / 'detections.json'}: score it with edge-yolov9 report --score", err=json_file == "-")
+        echo(f"{out / 'detections.json'}: score it with edge-yolov9 report --score", err=json_file == "-")
         return
     page = _page(lambda: render.page(made, sheets))
     for name, data in sheets.items():
@@ -120,7 +121,7 @@ def _publish(run: Run, out: Path, json_file: str | None, detections_only: bool) 
     publish.write_page(page, out)
     publish.write_data(made, out / "report.json")
     _say(render.short(made), json_file)
-    click.echo(f"{out}: report.html, report.md, report.json", err=json_file == "-")
+    echo(f"{out}: report.html, report.md, report.json", err=json_file == "-")
 
 
 def _compare(paths: tuple[Path, ...], json_file: str | None, out: Path | None) -> None:
@@ -186,20 +187,19 @@ def _page(make: Callable[[], Any]) -> Any:
 def _say(page: Page, json_file: str | None) -> None:
     from edge_yolov9.report.page import as_text
 
-    click.echo("\n".join(printable(line) for line in as_text(page).splitlines()), err=json_file == "-")
+    echo_lines(as_text(page), err=json_file == "-")
 
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str], None]]:
     """One line that is rewritten on a terminal; elsewhere a line per phase, counts left out."""
-    live = sys.stderr.isatty()
+    on_terminal = sys.stderr.isatty()
 
     def tell(text: str) -> None:
-        if live:
-            click.echo(f"\r\033[K{printable(text)}", err=True, nl=False)
+        if on_terminal:
+            live(text)
         elif " images of " not in text:
-            click.echo(printable(text), err=True)
+            echo(text, err=True)
 
     yield tell
-    if live:
-        click.echo("\r\033[K", err=True, nl=False)
+    live("")

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from edge_yolov9.cli._output import write_json
+from edge_yolov9.cli._terminal import echo
 
 
 @click.command()
@@ -35,7 +36,7 @@ def targets(device: str | None, json_file: str | None) -> None:
             if device is not None:
                 _explain(entry, entry["boards"].get(device, {}))
     if unread:
-        click.echo(f"boards are not shown: {unread}", err=True)
+        echo(f"boards are not shown: {unread}", err=True)
     if json_file is not None:
         write_json(found, json_file)
 
@@ -57,10 +58,10 @@ def _only(found: dict[str, Any], device: str) -> dict[str, Any]:
 
 def _show(name: str, entry: dict[str, Any]) -> None:
     works = f"works here ({entry['runtime']})"
-    click.echo(f"{name:<10}{entry['title']:<40}{works if entry['runtime'] else 'runtime not installed here'}")
+    echo(f"{name:<10}{entry['title']:<40}{works if entry['runtime'] else 'runtime not installed here'}")
     for board, profile in entry["boards"].items():
         tested = ", ".join(profile["tested"]) or "untested"
-        click.echo(f"  {board:<18}{profile['title']:<42}{'/'.join(profile['precisions'])}; {tested}")
+        echo(f"  {board:<18}{profile['title']:<42}{'/'.join(profile['precisions'])}; {tested}")
 
 
 def _explain(entry: dict[str, Any], profile: dict[str, Any]) -> None:
@@ -70,10 +71,10 @@ def _explain(entry: dict[str, Any], profile: dict[str, Any]) -> None:
         if key == "jetpack":
             for release in value:
                 brings = ", ".join(f"{part} {version}" for part, version in releases[release].items())
-                click.echo(f"    {key:<20}{release}: {brings}")
+                echo(f"    {key:<20}{release}: {brings}")
         elif isinstance(value, dict):
             for part, text in value.items():
-                click.echo(f"    {key:<20}{part}: {text}")
+                echo(f"    {key:<20}{part}: {text}")
         else:
             shown = ", ".join(map(str, value)) if isinstance(value, list) else value
-            click.echo(f"    {key:<20}{shown if shown != '' else 'none'}")
+            echo(f"    {key:<20}{shown if shown != '' else 'none'}")

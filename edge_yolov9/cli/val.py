@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_yolov9.cli._output import check_writable, write_json
+from edge_yolov9.cli._terminal import echo, echo_lines
 from edge_yolov9.cli.compile import parse_size
 from edge_yolov9.errors import CheckpointError, InputError
 from edge_yolov9.registry import TARGETS
+from edge_yolov9.text import printable
 
 if TYPE_CHECKING:
     from edge_yolov9.decode import DecodeOptions
@@ -60,11 +62,11 @@ def val(
     images = load_data(data).split(split)
     with _opened(model, options, imgsz, runtime) as (detect, names, facts):
         if facts["note"]:
-            click.echo(f"Note: {facts['note']}", err=True)
-        with click.progressbar(length=len(images), label=f"{split} of {data.name}", file=sys.stderr) as bar:
+            echo(f"Note: {facts['note']}", err=True)
+        with click.progressbar(length=len(images), label=printable(f"{split} of {data.name}"), file=sys.stderr) as bar:
             accuracy = score(detect, images, names, lambda done, total: bar.update(1))
     facts |= {"data": str(data), "split": split, "settings": asdict(options)}
-    click.echo(accuracy.table(), err=json_file == "-")
+    echo_lines(accuracy.table(), err=json_file == "-")
     if json_file is not None:
         write_json({"model": str(model), **facts, **accuracy.as_dict()}, json_file)
 

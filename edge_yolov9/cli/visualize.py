@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from edge_yolov9.cli._terminal import echo, live
 
 if TYPE_CHECKING:
     from edge_yolov9.train.check import Survey
@@ -65,7 +66,7 @@ def visualize(
         if figure != "7":
             _write(out / "figure-6.png", figure6(frame, model, imgsz, seed, group))
         if found is not None:
-            drawn = figure7(frame, found, names, settings, iterations, group, _tell)
+            drawn = figure7(frame, found, names, settings, iterations, group, live)
             _write(out / "figure-7.png", drawn)
 
 
@@ -86,9 +87,4 @@ def _write(path: Path, data: bytes) -> None:
         write_whole(path, data)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from None
-    click.echo(str(path))
-
-
-def _tell(text: str) -> None:
-    if sys.stderr.isatty():
-        click.echo(f"\r\033[K{text}", err=True, nl=False)
+    echo(str(path))

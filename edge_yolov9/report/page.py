@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+
+from edge_yolov9.text import html, markdown, printable
 
 KINDS = {".png": "image/png", ".jpg": "image/jpeg"}
 
@@ -83,7 +84,7 @@ def as_html(page: Page) -> str:
     title = next((block.text for block in page if isinstance(block, Heading) and block.level == 1), "report")
     body = "\n".join(_html(block) for block in page)
     return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{html.escape(title)}</title>\n'
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{html(title)}</title>\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>{STYLE}</style>\n</head>\n'
         f"<body>\n{body}\n</body>\n</html>\n"
     )
@@ -91,22 +92,20 @@ def as_html(page: Page) -> str:
 
 def _html(block: Block) -> str:
     if isinstance(block, Heading):
-        return f"<h{block.level}>{html.escape(block.text)}</h{block.level}>"
+        return f"<h{block.level}>{html(block.text)}</h{block.level}>"
     if isinstance(block, Text):
-        return f"<p>{html.escape(block.text)}</p>"
+        return f"<p>{html(block.text)}</p>"
     if isinstance(block, Notice):
-        items = "".join(f"<li>{html.escape(item)}</li>" for item in block.items)
-        return f'<div class="notice"><strong>{html.escape(block.title)}</strong><ul>{items}</ul></div>'
+        items = "".join(f"<li>{html(item)}</li>" for item in block.items)
+        return f'<div class="notice"><strong>{html(block.title)}</strong><ul>{items}</ul></div>'
     if isinstance(block, Picture):
         kind = KINDS[PurePosixPath(block.name).suffix]
         data = base64.b64encode(block.data).decode()
-        alt = html.escape(block.alt)
+        alt = html(block.alt)
         return f'<figure><img alt="{alt}" src="data:{kind};base64,{data}"><figcaption>{alt}</figcaption></figure>'
-    head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in block.header)
+    head = "".join(f'<th scope="col">{html(cell)}</th>' for cell in block.header)
     rows = "".join(
-        f'<tr><th scope="row">{html.escape(row[0])}</th>'
-        + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])
-        + "</tr>\n"
+        f'<tr><th scope="row">{html(row[0])}</th>' + "".join(f"<td>{html(cell)}</td>" for cell in row[1:]) + "</tr>\n"
         for row in block.rows
     )
     return f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>'
@@ -119,15 +118,15 @@ def as_markdown(page: Page) -> str:
 
 def _markdown(block: Block) -> str:
     if isinstance(block, Heading):
-        return f"{'#' * block.level} {_plain(block.text)}"
+        return f"{'#' * block.level} {markdown(block.text)}"
     if isinstance(block, Text):
-        return _plain(block.text)
+        return markdown(block.text)
     if isinstance(block, Notice):
-        return "\n".join([f"> **{_plain(block.title)}**", *(f"> - {_plain(item)}" for item in block.items)])
+        return "\n".join([f"> **{markdown(block.title)}**", *(f"> - {markdown(item)}" for item in block.items)])
     if isinstance(block, Picture):
-        return f"![{_plain(block.alt)}]({block.name})"
+        return f"![{markdown(block.alt)}]({block.name})"
     lines = [block.header, (":--",) + ("--:",) * (len(block.header) - 1), *block.rows]
-    return "\n".join("| " + " | ".join(_plain(cell) for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(markdown(cell) for cell in line) + " |" for line in lines)
 
 
 def as_text(page: Page) -> str:
@@ -137,13 +136,13 @@ def as_text(page: Page) -> str:
 
 def _text(block: Block) -> str:
     if isinstance(block, Heading):
-        return block.text
+        return printable(block.text)
     if isinstance(block, Text):
-        return block.text
+        return printable(block.text)
     if isinstance(block, Notice):
-        return "\n".join([block.title, *(f"  - {item}" for item in block.items)])
+        return "\n".join([printable(block.title), *(f"  - {printable(item)}" for item in block.items)])
     assert isinstance(block, Table)
-    lines = [block.header, *block.rows]
+    lines = [tuple(map(printable, line)) for line in (block.header, *block.rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(block.header))]
     return "\n".join(
         "  ".join(
@@ -152,10 +151,3 @@ def _text(block: Block) -> str:
         ).rstrip()
         for line in lines
     )
-
-
-def _plain(text: str) -> str:
-    """Nothing in a name may become markup or end a cell."""
-    for sign in "\\`*_[]<>|#":
-        text = text.replace(sign, "\\" + sign)
-    return " ".join(text.split())

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_yolov9.scoring.curves import _literal, figure, png
+from edge_yolov9.scoring.curves import figure, png
+from edge_yolov9.text import plot
 
 if TYPE_CHECKING:
     pass
@@ -35,7 +36,7 @@ def latency_histogram(title: str, histogram: Mapping[str, Sequence[float]]) -> b
     edges, counts = histogram["edges"], histogram["counts"]
     shown = [*edges[:-1], 2 * edges[-2] - edges[-3]] if len(edges) > 2 else edges
     axis.bar(shown[:-1], counts, np.diff(shown), align="edge", edgecolor="white")
-    axis.set(title=_literal(title), xlabel=f"ms (last bin: up to {edges[-1]:g})", ylabel="frames")
+    axis.set(title=plot(title), xlabel=f"ms (last bin: up to {edges[-1]:g})", ylabel="frames")
     axis.grid(alpha=0.3)
     return png(drawn)
 
@@ -50,12 +51,12 @@ def timeline(title: str, shown: Sequence[Axis]) -> bytes:
     axes = drawn.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
     for axis, (unit, seconds, lines) in zip(axes, shown, strict=True):
         for name, values in lines.items():
-            axis.plot(seconds, [np.nan if v is None else v for v in values], label=_literal(name), linewidth=1.2)
+            axis.plot(seconds, [np.nan if v is None else v for v in values], label=plot(name), linewidth=1.2)
         axis.set_ylabel(unit)
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
         axis.legend(loc="lower right", fontsize="small")
-    axes[0].set_title(_literal(title))
+    axes[0].set_title(plot(title))
     axes[-1].set_xlabel("seconds")
     return png(drawn)
 
@@ -72,7 +73,7 @@ def accuracy_over(label: str, published: Sequence[Point], measured: Sequence[Poi
     for name, x, ap, _ in published:
         axis.annotate(name, (x, ap), xytext=(6, -12), textcoords="offset points", color="tab:red")
     for name, x, ap, error in measured:
-        axis.errorbar([x], [ap], yerr=[error], fmt="s", capsize=3, label=_literal(name))
+        axis.errorbar([x], [ap], yerr=[error], fmt="s", capsize=3, label=plot(name))
     axis.set(xlabel=label, ylabel="AP (IoU .50:.95), points")
     axis.set_xlim(0, 1.15 * max(p[1] for p in (*published, *measured)))
     axis.grid(alpha=0.3)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_yolov9.errors import InputError
-from edge_yolov9.files import as_json, encoded, write_whole
+from edge_yolov9.files import as_json, write_whole
 from edge_yolov9.report.page import Page, Picture, as_html, as_markdown
 
 
@@ -35,8 +35,8 @@ def write_page(page: Page, out: Path, stem: str = "report") -> None:
     for block in page:
         if isinstance(block, Picture):
             write(out / block.name, block.data)
-    write(out / f"{stem}.html", encoded(as_html(page)))
-    write(out / f"{stem}.md", encoded(as_markdown(page)))
+    write(out / f"{stem}.html", as_html(page).encode())
+    write(out / f"{stem}.md", as_markdown(page).encode())
 
 
 def write_data(data: Mapping[str, Any], file: Path, indent: int | None = 1) -> None:
@@ -45,7 +45,7 @@ def write_data(data: Mapping[str, Any], file: Path, indent: int | None = 1) -> N
     Raises:
         InputError: the disk is full or not writable.
     """
-    write(file, encoded(as_json(data, indent)))
+    write(file, as_json(data, indent).encode())
 
 
 def write(file: Path, data: bytes) -> None:

@@ -16,6 +16,7 @@ from edge_yolov9.data import Split, check_names, load_data
 from edge_yolov9.detections import Detections
 from edge_yolov9.errors import DataError
 from edge_yolov9.images import read_image
+from edge_yolov9.text import printable
 
 FIGURES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 """COCO's twelve, in COCO's order: over IoU .50:.95, at .50, at .75; small, medium, large; recall at most 1, 10, 100."""
@@ -62,9 +63,13 @@ class Accuracy:
     def table(self) -> str:
         """Plain text of several lines, no line end at the end."""
         lines = [f"{name:<8}{_text(self.figures[name])}" for name in FIGURES]
-        width = max(5, *(len(c.name) for c in self.classes))
+        names = [printable(c.name) for c in self.classes]
+        width = max(5, *map(len, names))
         lines += ["", f"{'class':<{width}}  {'AP':>6}  {'AP50':>6}  objects"]
-        lines += [f"{c.name:<{width}}  {_text(c.ap)}  {_text(c.ap50)}  {c.objects:>7}" for c in self.classes]
+        lines += [
+            f"{name:<{width}}  {_text(c.ap)}  {_text(c.ap50)}  {c.objects:>7}"
+            for name, c in zip(names, self.classes, strict=True)
+        ]
         return "\n".join(lines)
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_yolov9.files import encoded
 from edge_yolov9.scoring.accuracy import Accuracy
+from edge_yolov9.text import plot
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,11 +34,6 @@ def png(drawn: Figure) -> bytes:
     return out.getvalue()
 
 
-def _literal(text: str) -> str:
-    """``text`` as it is: matplotlib would read formulas between dollar signs, and takes UTF-8 alone."""
-    return encoded(text).decode().replace("$", r"\$")
-
-
 def precision_recall(accuracy: Accuracy) -> bytes:
     """Precision over recall at IoU .50, per class and their mean, as COCO interpolates them."""
     drawn = figure(7, 5)
@@ -46,7 +41,7 @@ def precision_recall(accuracy: Accuracy) -> bytes:
     recall = np.linspace(0, 1, 101)
     shown = [c for c in accuracy.classes if c.curve]
     for one in shown:
-        axis.plot(recall, one.curve, label=f"{_literal(one.name)}  AP50 {one.ap50:.3f}", linewidth=1)
+        axis.plot(recall, one.curve, label=f"{plot(one.name)}  AP50 {one.ap50:.3f}", linewidth=1)
     mean = np.mean([one.curve for one in shown], 0)
     axis.plot(recall, mean, label=f"all  AP50 {accuracy.figures['AP50']:.3f}", linewidth=2.5, color="black")
     axis.set(xlabel="recall", ylabel="precision at IoU .50", xlim=(0, 1), ylim=(0, 1.02))
@@ -64,7 +59,7 @@ def confusion_matrix(matrix: NDArray[np.int64], names: Sequence[str]) -> bytes:
     share = matrix / np.maximum(matrix.sum(0), 1)
     drawn.colorbar(axis.imshow(share, cmap="Blues", vmin=0, vmax=1), label="share of the true class")
     ticks = range(len(matrix))
-    literal = [_literal(name) for name in names]
+    literal = [plot(name) for name in names]
     axis.set_xticks(ticks, [*literal, "nothing there"], rotation=90)
     axis.set_yticks(ticks, [*literal, "missed"])
     axis.set(xlabel="true", ylabel="found")

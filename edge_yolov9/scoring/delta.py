@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from edge_yolov9.text import printable
+
 SHOWN = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 LOSS = 2.0
 """AP points beyond which a class is named."""
@@ -35,7 +37,7 @@ def losers(accuracy: Mapping[str, Any]) -> dict[str, float]:
 
 def table(accuracy: Mapping[str, Any], precision: str) -> str:
     """Plain text of several lines: float, artifact and the difference in AP points (minus: lost)."""
-    found = list(rows(accuracy))
+    found = [(printable(name), before, after) for name, before, after in rows(accuracy)]
     width = max(len(name) for name, _, _ in found)
     lines = [f"{'':<{width}}   float  {precision:>6}  points"]
     for name, before, after in found:

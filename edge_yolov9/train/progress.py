@@ -6,6 +6,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 
+from edge_yolov9.text import printable
 from edge_yolov9.train.engine import Outcome
 from edge_yolov9.train.settings import Settings
 
@@ -37,16 +38,17 @@ class Progress:
 
     def epoch(self, row: dict[str, float], best_ap: float) -> None:
         """After the validation of an epoch."""
-        start = "\r\033[K" if sys.stderr.isatty() else ""
+        if sys.stderr.isatty():
+            self._write("\r\033[K")
         self.say(
-            f"{start}epoch {row['epoch']:.0f}/{self.settings.epochs}  class {row['class']:.3f}  box {row['box']:.3f}  "
+            f"epoch {row['epoch']:.0f}/{self.settings.epochs}  class {row['class']:.3f}  box {row['box']:.3f}  "
             f"dfl {row['dfl']:.3f}  lr {row['lr']:.5f}  {row['images_per_s']:.1f} images/s  "
             f"AP {row['AP']:.4f}  AP50 {row['AP50']:.4f}  best {best_ap:.4f}"
         )
 
     def say(self, text: str) -> None:
         """One line."""
-        self._write(text + "\n")
+        self._write(printable(text) + "\n")
 
     def _write(self, text: str) -> None:
         if self.loud:

@@ -13,6 +13,7 @@ import torch
 from edge_yolov9.data import Split, load_data
 from edge_yolov9.errors import DataError, EdgeYoloError, InputError
 from edge_yolov9.model import YOLOv9, build
+from edge_yolov9.text import printable
 from edge_yolov9.train import pictures
 from edge_yolov9.train.check import Survey, splits, survey
 from edge_yolov9.train.dataset import TrainingSet
@@ -77,7 +78,7 @@ def _settings_and_data(request: Request) -> tuple[Settings, Path]:
 def _run(request: Request, settings: Settings, data: Path, group: Group) -> Result:
     def say(text: str) -> None:
         if group.leads:
-            print(text, file=sys.stderr, flush=True)
+            print(printable(text), file=sys.stderr, flush=True)
 
     dataset = load_data(data)
     train, val = splits(dataset)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from edge_yolov9.bundle import Bundle, TensorSpec
 from edge_yolov9.errors import BundleError, InferenceError, RuntimeNotInstalled
+from edge_yolov9.text import logger
 
 from . import check
 from .runtime import cache
@@ -22,7 +22,7 @@ from .runtime.camera import Camera, CameraInput
 from .runtime.cuda import Buffer, Cuda, Graph, Stream
 from .runtime.engine import Loaded
 
-log = logging.getLogger("edge_yolov9.jetson")
+log = logger("edge_yolov9.jetson")
 
 OLDEST, NEWEST = (8, 5), (11, 99)
 """TensorRT versions whose API this session follows."""

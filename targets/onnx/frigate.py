@@ -6,7 +6,6 @@ width and height in pixels of the input, then a score in [0, 1] per class. It th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_yolov9.bundle import Manifest
 from edge_yolov9.errors import CompileError
+from edge_yolov9.text import label, yaml_scalar
 
 FOLDER = "frigate"
 MODEL, LABELS, CONFIG = "edge-yolov9.onnx", "edge-yolov9.txt", "config.yml"
@@ -52,7 +52,7 @@ def write(folder: Path, manifest: Manifest) -> None:
     Raises:
         CompileError: Frigate could not tell the output's axes apart, because there are more classes than cells.
     """
-    names = [" ".join(name.split()) for name in manifest.names]  # a label is one line of the map
+    names = [label(name, index) for index, name in enumerate(manifest.names)]
     cells = sum(spec.shape[2] * spec.shape[3] for spec in manifest.outputs[::2])
     if cells <= 4 + len(names):
         raise CompileError(
@@ -67,7 +67,7 @@ def write(folder: Path, manifest: Manifest) -> None:
     onnx.save(model, place / MODEL)
     lines = "".join(f"{index} {name}\n" for index, name in enumerate(names))
     (place / LABELS).write_text(lines, encoding="utf-8")
-    track = "\n".join(f"    - {json.dumps(name, ensure_ascii=False)}" for name in names)
+    track = "\n".join(f"    - {yaml_scalar(name)}" for name in names)
     size = {"width": manifest.input.width, "height": manifest.input.height}
     text = SNIPPET.format(model=MODEL, labels=LABELS, track=track, **size)
     (place / CONFIG).write_text(text, encoding="utf-8")

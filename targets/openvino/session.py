@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from typing import Any
 
@@ -11,11 +10,12 @@ from numpy.typing import NDArray
 
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.errors import BundleError, InferenceError
+from edge_yolov9.text import logger
 
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 import openvino as ov  # noqa: E402  (its import sends usage figures from the device, unless that package is absent)
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 WHOLE_KERNELS = {"SNIPPETS_MODE": "DISABLE"}
 """Lets the CPU plugin put a residual add into the convolution before it; else its own generated kernels take the add

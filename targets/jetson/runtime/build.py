@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import signal
 import threading
@@ -15,11 +14,12 @@ from types import FrameType
 from typing import Any
 
 from edge_yolov9.errors import BundleError, InferenceError, TargetError
+from edge_yolov9.text import logger
 
 from . import cache
 from .cache import Place
 
-log = logging.getLogger("edge_yolov9.jetson")
+log = logger("edge_yolov9.jetson")
 
 TYPED_SINCE = (10, 12)
 """From here on precision stands in the graph; builder flags are deprecated, and gone in 11."""

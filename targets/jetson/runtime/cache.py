@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import logging
 import os
 import re
 import tempfile
@@ -20,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from edge_yolov9.errors import InferenceError
+from edge_yolov9.text import logger
 
 from .cuda import Device
 
-log = logging.getLogger("edge_yolov9.jetson")
+log = logger("edge_yolov9.jetson")
 
 RELEASE = Path("/etc/nv_tegra_release")
 

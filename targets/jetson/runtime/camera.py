@@ -6,7 +6,6 @@ passes through the CPU. The compiler makes its ONNX (``letterbox.py``) for ``--c
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +15,14 @@ from numpy.typing import NDArray
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.errors import BundleError, InferenceError
 from edge_yolov9.geometry import letterbox
+from edge_yolov9.text import logger
 
 from ..names import FRAME
 from . import engine as engines
 from .cuda import Buffer, Cuda, Stream
 from .engine import Loaded
 
-log = logging.getLogger("edge_yolov9.jetson")
+log = logger("edge_yolov9.jetson")
 
 PART = "letterbox"
 

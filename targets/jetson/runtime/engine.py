@@ -7,7 +7,6 @@ the bundle expects; a warning says so on every start.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -16,13 +15,14 @@ from typing import Any
 
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.errors import BundleError, InferenceError
+from edge_yolov9.text import logger
 
 from . import cache
 from .build import TYPED_SINCE, Recipe, build, last, make_logger, mapped, workspace
 from .cache import Place
 from .cuda import Cuda
 
-log = logging.getLogger("edge_yolov9.jetson")
+log = logger("edge_yolov9.jetson")
 
 NO_INT8 = frozenset({"5.3", "6.0", "6.2"})
 """Compute capabilities whose GPU has no INT8 instructions, by TensorRT's support matrix."""
