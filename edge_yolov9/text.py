@@ -60,7 +60,7 @@ class _Short(reprlib.Repr):
         self.maxlevel, self.maxstring, self.maxother = 3, LONGEST - 50, LONGEST - 50
 
     def repr_int(self, x: int, level: int) -> str:
-        return repr(x) if x.bit_length() <= 128 else f"<a whole number of {x.bit_length()} bits>"
+        return repr(x) if x.bit_length() <= 128 else f"an integer of {x.bit_length()} bits"
 
 
 _SHORT = _Short()
