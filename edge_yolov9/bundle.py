@@ -17,6 +17,9 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edge_yolov9.errors import BundleError
 
 SCHEMA_VERSION = 1
@@ -40,6 +43,13 @@ class TensorSpec:
     """"NCHW" or "NHWC"."""
     scale: float | None = None
     zero_point: int | None = None
+
+    def real(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        """``values`` of this tensor, integers or floats, as the real numbers that they stand for."""
+        floats = values.astype(np.float32, copy=False)
+        if self.scale is None:
+            return floats
+        return (floats - np.float32(self.zero_point or 0)) * np.float32(self.scale)
 
 
 @dataclass(frozen=True)

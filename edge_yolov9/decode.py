@@ -21,6 +21,12 @@ from edge_yolov9.variants import REG_MAX, STRIDES
 MAX_CANDIDATES = 3000
 """The most confident boxes that enter non-maximum suppression: its cost is quadratic."""
 
+MOST_DB = 200.0
+"""Signal to noise ratio of what agrees exactly; its negative, of noise without a signal."""
+
+FLOAT_TENSOR = TensorSpec("", (), "float32", "NCHW")
+"""Any raw tensor of the float model."""
+
 Floats = NDArray[np.float32]
 Candidates = tuple[Floats, Floats, NDArray[np.int64]]
 
@@ -50,17 +56,15 @@ class Decoder:
     def __init__(
         self,
         input_size: tuple[int, int],
-        outputs: Sequence[TensorSpec | None] = (None,) * 6,
+        outputs: Sequence[TensorSpec] = (FLOAT_TENSOR,) * 6,
         strides: Sequence[int] = STRIDES,
         reg_max: int = REG_MAX,
     ) -> None:
-        """``outputs`` gives the integer scales; None stands for float32. ``input_size`` is (height, width) pixels."""
+        """``outputs`` gives the integer scales. ``input_size`` is (height, width) pixels."""
         height, width = input_size
         self._strides = tuple(strides)
         self._bins = np.arange(reg_max, dtype=np.float32)
-        self._scales = [
-            (1.0, 0) if spec is None or spec.scale is None else (spec.scale, spec.zero_point or 0) for spec in outputs
-        ]
+        self._outputs = tuple(outputs)
         self._centres = [_centres(height // s, width // s) for s in self._strides]
 
     def __call__(self, raw: Sequence[NDArray[Any]], options: DecodeOptions) -> Candidates:
@@ -81,8 +85,10 @@ class Decoder:
         return suppress(boxes, scores, classes, options)
 
     def _level(self, index: int, box: NDArray[Any], logits: NDArray[Any], options: DecodeOptions) -> Candidates:
-        scale, zero = self._scales[2 * index + 1]
-        threshold = _logit(options.confidence) / scale + zero
+        tensor = self._outputs[2 * index + 1]
+        threshold = _logit(options.confidence)
+        if tensor.scale is not None:
+            threshold = threshold / tensor.scale + (tensor.zero_point or 0)
         if not logits.flags.c_contiguous:  # (cells, channels) in memory: numpy's maximum over 80 bytes in a row is slow
             logits = np.asarray(cv2.transpose(logits.T))
         if options.multi_label:
@@ -93,7 +99,7 @@ class Decoder:
             _refuse_nan(best)
             cells = np.flatnonzero(best > threshold)
             classes = logits[:, cells].argmax(axis=0)
-        values = (logits[classes, cells].astype(np.float32) - np.float32(zero)) * np.float32(scale)
+        values = tensor.real(logits[classes, cells])
         # exp overflows to inf for very negative logits, which is the right limit; NaN never passes the threshold
         with np.errstate(over="ignore"):
             scores = 1 / (1 + np.exp(-values))
@@ -104,9 +110,8 @@ class Decoder:
 
     def _boxes(self, index: int, box: NDArray[Any], cells: NDArray[np.int64]) -> Floats:
         """Expected distance to each side, in cells, around the cell's centre -> xyxy in input pixels."""
-        scale, _ = self._scales[2 * index]  # softmax does not see the zero point
         weights = box[:, cells].astype(np.float32, copy=False).reshape(4, len(self._bins), -1)
-        weights *= np.float32(scale)
+        weights *= np.float32(self._outputs[2 * index].scale or 1)  # softmax does not see the zero point
         weights -= weights.max(axis=1, keepdims=True, initial=-np.inf)
         np.exp(weights, out=weights)
         sides = np.einsum("sbn,b->sn", weights, self._bins) / weights.sum(axis=1)
@@ -133,6 +138,20 @@ def suppress(boxes: Floats, scores: Floats, classes: NDArray[np.int64], options:
     else:
         index = np.arange(min(len(scores), options.max_detections))
     return boxes[index], scores[index], classes[index]
+
+
+def sqnr_db(signal: float, noise: float) -> float:
+    """Signal to quantization noise ratio of a raw tensor, dB, from -MOST_DB to MOST_DB; NaN where a power is.
+
+    Args:
+        signal: sum of the squares of the values that are wanted.
+        noise: sum of the squares of the errors.
+    """
+    if noise == 0:
+        return MOST_DB
+    with np.errstate(all="ignore"):
+        ratio = 10 * np.log10(np.float64(signal) / np.float64(noise))
+    return float(np.clip(ratio, -MOST_DB, MOST_DB))
 
 
 def _refuse_nan(best: NDArray[Any]) -> None:

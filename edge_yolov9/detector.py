@@ -19,7 +19,7 @@ from edge_yolov9.bundle import Bundle, read
 from edge_yolov9.decode import DecodeOptions
 from edge_yolov9.detections import Detections
 from edge_yolov9.errors import InferenceError, InputError
-from edge_yolov9.lane import Lane
+from edge_yolov9.lane import Lane, Postprocess
 from edge_yolov9.registry import concurrency, open_session, open_sessions
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Detector:
         self.names = manifest.names
         self.input_size = (manifest.input.height, manifest.input.width)
         self._runtime, self._threads = runtime, None if threads is None else int(threads)
-        self._lane = Lane(open_session(self.bundle, runtime, self._threads), manifest)
+        self._lane = Lane(open_session(self.bundle, runtime, self._threads), Postprocess.of(manifest))
         self._parallel: list[Lane] = []
         self._opening = threading.Lock()
         self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()
@@ -183,7 +183,7 @@ class Detector:
             if count == 1:
                 return [self._lane]
             sessions = open_sessions(self.bundle, self._runtime, self._threads, count)
-            self._parallel = [Lane(session, self.bundle.manifest) for session in sessions]
+            self._parallel = [Lane(session, Postprocess.of(self.bundle.manifest)) for session in sessions]
         return self._parallel
 
     def close(self) -> None:

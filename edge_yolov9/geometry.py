@@ -78,6 +78,14 @@ def letterbox(frame: Image, input_size: tuple[int, int]) -> tuple[Image, Letterb
     return box.apply(frame), box
 
 
+def planes(image: Image) -> NDArray[np.float32]:
+    """A letterboxed frame (height, width, 3) uint8 BGR as the network takes it: (1, 3, height, width) RGB in [0, 1]."""
+    result = np.empty((1, 3, *image.shape[:2]), np.float32)
+    for plane, channel in zip(result[0, ::-1], cv2.split(image), strict=True):
+        np.divide(channel, np.float32(255), out=plane, dtype=np.float32)
+    return result
+
+
 def xyxy_to_xywh(xyxy: Boxes) -> Boxes:
     """(N, 4) corners -> corner and size."""
     return np.concatenate((xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]), axis=1)

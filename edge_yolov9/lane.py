@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_yolov9.bundle import Manifest
-from edge_yolov9.decode import DecodeOptions, Decoder
+from edge_yolov9.bundle import Manifest, TensorSpec
+from edge_yolov9.decode import FLOAT_TENSOR, DecodeOptions, Decoder
 from edge_yolov9.detections import Detections
 from edge_yolov9.errors import InferenceError, InputError
 from edge_yolov9.geometry import PAD_VALUE, Letterbox
 from edge_yolov9.registry import Session
+from edge_yolov9.variants import REG_MAX, STRIDES
 
 
 class Turn:
@@ -45,16 +46,43 @@ class Turn:
             self._changed.notify_all()
 
 
+class Postprocess:
+    """Raw maps of one frame to detections in its pixels. Holds nothing that changes, so threads may share it."""
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        input_size: tuple[int, int],
+        outputs: Sequence[TensorSpec] = (FLOAT_TENSOR,) * 6,
+        strides: Sequence[int] = STRIDES,
+        reg_max: int = REG_MAX,
+    ) -> None:
+        """``names`` are the model's classes; the rest as for :class:`edge_yolov9.decode.Decoder`."""
+        self.names, self.input_size = names, input_size
+        self._decode = Decoder(input_size, outputs, strides, reg_max)
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Postprocess:
+        """That of a bundle's model."""
+        size = (manifest.input.height, manifest.input.width)
+        return cls(manifest.names, size, manifest.outputs, manifest.strides, manifest.reg_max)
+
+    def __call__(self, raw: Sequence[NDArray[Any]], placed: Letterbox, options: DecodeOptions) -> Detections:
+        """Six maps (channels, cells) of a frame that lies in the input as ``placed`` says."""
+        boxes, scores, classes = self._decode(raw, options)
+        return Detections(placed.to_frame(boxes), scores, classes, self.names)
+
+
 class Lane:
     """Runs frames one after the other, without any allocation of a frame's size."""
 
-    def __init__(self, session: Session, manifest: Manifest) -> None:
+    def __init__(self, session: Session, postprocess: Postprocess) -> None:
         self.turn = Turn()
         """Held while a frame is on its way."""
         self._session: Session | None = session
-        self._names = manifest.names
-        self._size = (manifest.input.height, manifest.input.width)
-        self._decode = Decoder(self._size, manifest.outputs, manifest.strides, manifest.reg_max)
+        self._size = postprocess.input_size
+        self.finish = postprocess
+        """Raw maps, their placement and options to detections in pixels of the frame."""
         self.canvas = np.full((*self._size, 3), PAD_VALUE, np.uint8)
         """The session's input, (height, width, 3) uint8 BGR, after :meth:`place`."""
 
@@ -83,11 +111,6 @@ class Lane:
         placed = Letterbox.fit((frame.shape[0], frame.shape[1]), self._size)
         placed.apply(frame, self.canvas)
         return placed
-
-    def finish(self, raw: Sequence[NDArray[Any]], placed: Letterbox, options: DecodeOptions) -> Detections:
-        """Raw maps to detections in pixels of the frame."""
-        boxes, scores, classes = self._decode(raw, options)
-        return Detections(placed.to_frame(boxes), scores, classes, self._names)
 
     def close(self) -> None:
         """Free the runtime, after the frame under way. Calling it twice does no harm."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge_yolov9.bundle import TensorSpec
-from edge_yolov9.decode import DecodeOptions, Decoder, suppress
+from edge_yolov9.decode import DecodeOptions, Decoder, sqnr_db, suppress
 from edge_yolov9.errors import InferenceError
 
 SIZE = (64, 96)
@@ -113,3 +113,18 @@ def test_confidence_zero_and_one() -> None:
     raw = raw_maps()
     assert len(Decoder(SIZE)(raw, DecodeOptions(0.0, 1.0, 10_000))[1]) == sum(CELLS)
     assert len(Decoder(SIZE)(raw, DecodeOptions(1.0))[1]) == 0
+
+
+def test_signal_to_noise_is_a_number_for_json_but_where_a_power_is_none() -> None:
+    assert sqnr_db(1000, 10) == pytest.approx(20)
+    assert (sqnr_db(3, 0), sqnr_db(0, 3), sqnr_db(0, 0)) == (200, -200, 200)
+    assert np.isnan(sqnr_db(float("nan"), 1))
+    assert np.isnan(sqnr_db(1, float("nan")))
+
+
+def test_integers_of_a_tensor_as_real_numbers() -> None:
+    values = np.array([[-128, 0, 127]], np.int8)
+    assert TensorSpec("a", (1, 3), "int8", "NHWC", 0.5, -8).real(values).tolist() == [[-60, 4, 67.5]]
+    assert TensorSpec("a", (1, 3), "int8", "NHWC", 0.5).real(values).tolist() == [[-64, 0, 63.5]]
+    half = TensorSpec("a", (1, 3), "float16", "NHWC").real(values.astype(np.float16))
+    assert (half.dtype, half.tolist()) == (np.float32, [[-128, 0, 127]])

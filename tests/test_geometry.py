@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge_yolov9.errors import InputError
-from edge_yolov9.geometry import PAD_VALUE, Letterbox, iou_matrix, letterbox, xyxy_to_xywh
+from edge_yolov9.geometry import PAD_VALUE, Letterbox, iou_matrix, letterbox, planes, xyxy_to_xywh
 
 
 @pytest.mark.parametrize("size", [(480, 640), (720, 1280), (1280, 720), (33, 1000), (1, 1), (320, 320), (7, 5)])
@@ -54,3 +54,12 @@ def test_iou_and_formats() -> None:
     b = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [20, 20, 30, 30]], np.float32)
     assert np.allclose(iou_matrix(a, b), [[1, 1 / 3, 0]])
     assert xyxy_to_xywh(b[1:2]).tolist() == [[5, 0, 10, 10]]
+
+
+def test_planes_are_rgb_and_every_grey_level_is_itself_over_255() -> None:
+    image = np.arange(256 * 3, dtype=np.int64).reshape(16, 16, 3).astype(np.uint8)
+    got = planes(image)
+    assert (got.shape, got.dtype, got.flags.c_contiguous) == ((1, 3, 16, 16), np.float32, True)
+    for plane, channel in enumerate((2, 1, 0)):
+        np.testing.assert_array_equal(got[0, plane], image[:, :, channel].astype(np.float32) / np.float32(255))
+    np.testing.assert_array_equal(planes(image[:, ::-1]), got[:, :, :, ::-1])

@@ -15,7 +15,7 @@ from edge_yolov9.decode import deployed
 from edge_yolov9.detections import Detections
 from edge_yolov9.errors import SourceError
 from edge_yolov9.geometry import Letterbox
-from edge_yolov9.lane import Lane
+from edge_yolov9.lane import Lane, Postprocess
 from edge_yolov9.registry import Session
 
 Image = NDArray[np.uint8]
@@ -28,7 +28,7 @@ class Pipeline:
 
     def __init__(self, bundle: Bundle, session: Session) -> None:
         self.session = session
-        self._lane = Lane(session, bundle.manifest)
+        self._lane = Lane(session, Postprocess.of(bundle.manifest))
         self._options = deployed(bundle.manifest.thresholds)
         self.canvas, self.place = self._lane.canvas, self._lane.place
 

@@ -111,10 +111,9 @@ def _opened(
     from edge_yolov9.compiler.reference import checkpoint_detector
 
     checkpoint = load(model)
-    reference = checkpoint_detector(checkpoint, imgsz, options)
     yield (
-        reference,
-        reference.names,
+        checkpoint_detector(checkpoint, imgsz, options),
+        checkpoint.names,
         {
             "kind": "checkpoint",
             "variant": checkpoint.variant,
@@ -122,7 +121,7 @@ def _opened(
             "precision": "fp32",
             "runtime": "torch",
             "note": None,
-            "input_size": list(reference.input_size),
+            "input_size": list(imgsz or checkpoint.input_size),
         },
     )
 

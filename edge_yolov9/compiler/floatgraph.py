@@ -9,6 +9,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from edge_yolov9.geometry import Image, planes
+
 Images = Iterable[NDArray[np.float32]]
 """(1, 3, H, W) RGB in [0, 1]."""
 
@@ -30,6 +32,23 @@ def run_session(model: onnx.ModelProto) -> Any:
     options.log_severity_level = 3
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+class GraphSession:
+    """A graph in ONNX Runtime as a session; see :class:`edge_yolov9.registry.Session`."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        """``model``: (1, 3, H, W) RGB in [0, 1] -> the six raw tensors, float or with Q/DQ pairs."""
+        self._session = run_session(model)
+        self._input = self._session.get_inputs()[0].name
+
+    def infer(self, image: Image) -> list[NDArray[np.float32]]:
+        """One letterboxed frame (height, width, 3) uint8 BGR -> six float32 arrays (channels, cells)."""
+        raw = self._session.run(None, {self._input: planes(image)})
+        return [array.reshape(array.shape[1], -1) for array in raw]
+
+    def close(self) -> None:
+        """Nothing is held beyond the object itself."""
 
 
 def raw_maps(model: onnx.ModelProto, images: Images) -> list[list[NDArray[np.float32]]]:

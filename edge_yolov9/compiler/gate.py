@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from edge_yolov9.bundle import Bundle
-from edge_yolov9.compiler.reference import Heads, HeadsDetector
+from edge_yolov9.compiler.reference import session_detector
 from edge_yolov9.data import Split
 from edge_yolov9.decode import EVALUATION
 from edge_yolov9.detector import Detector
 from edge_yolov9.errors import InputError
+from edge_yolov9.registry import Session
 from edge_yolov9.scoring.accuracy import Accuracy, score
 from edge_yolov9.scoring.delta import losers
 
@@ -21,7 +22,8 @@ from edge_yolov9.scoring.delta import losers
 class Gate:
     """The data set, the float figures on it, and how many AP points an artifact may lose against them."""
 
-    heads: Heads
+    model: Session
+    """The float model."""
     names: tuple[str, ...]
     input_size: tuple[int, int]
     """(height, width), pixels."""
@@ -33,11 +35,11 @@ class Gate:
     @cached_property
     def before(self) -> Accuracy:
         """The float model's figures, measured on first use."""
-        return self.simulate(self.heads)
+        return self.simulate(self.model)
 
-    def simulate(self, heads: Heads) -> Accuracy:
-        """Figures of raw heads that are not in an artifact."""
-        return score(HeadsDetector(heads, self.names, self.input_size, EVALUATION), self.split, self.names)
+    def simulate(self, session: Session) -> Accuracy:
+        """Figures of float raw maps that no artifact computes."""
+        return score(session_detector(session, self.names, self.input_size), self.split, self.names)
 
     def artifact(self, draft: Bundle, runtime: str | None) -> Accuracy:
         """Figures of an emitted artifact, through its own runtime (see :func:`edge_yolov9.registry.open_session`)."""

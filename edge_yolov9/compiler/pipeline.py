@@ -32,6 +32,7 @@ from edge_yolov9.compiler.search import Search
 from edge_yolov9.data import Split, check_names, image_paths
 from edge_yolov9.errors import CalibrationError, DataError, TargetError
 from edge_yolov9.model import RawHeads
+from edge_yolov9.model.session import TorchSession
 from edge_yolov9.scoring.accuracy import labelled_split
 
 PARITY_IMAGES = 8, 4
@@ -92,7 +93,7 @@ def compile_checkpoint(path: Path, options: CompileOptions, destination: Path, r
     with tempfile.TemporaryDirectory() as scratch, bundles.writing(destination) as folder:
         job = _prepare(checkpoint, size, precision, images, board, Path(scratch), stage, options.target)
         job = replace(job, samples=_samples(options, precision, size, checkpoint.names))
-        budget = scored and Gate(job.heads, checkpoint.names, size, *scored, options.max_drop)
+        budget = scored and Gate(TorchSession(job.heads), checkpoint.names, size, *scored, options.max_drop)
         draft = _Draft(path, checkpoint, options, board_name, job)
         made = draft.search(budget, report) if budget else draft.unmeasured()
         report(f"{'total':<24}{sum(timings.values()):7.1f} s")
@@ -244,7 +245,7 @@ class _Draft:
         with self.job.stage("compare with float"):
             session = registry.open_session(draft, self.runtime)
             try:
-                parity = verify.compare(self.job.heads, session, draft, self.job.pictures(*PARITY_IMAGES))
+                parity = verify.compare(TorchSession(self.job.heads), session, draft, self.job.pictures(*PARITY_IMAGES))
             finally:
                 session.close()
         parity["runtime"] = self.runtime or self.options.target

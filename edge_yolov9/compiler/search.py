@@ -15,9 +15,9 @@ from edge_yolov9 import bundle as bundles
 from edge_yolov9.bench import latency
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.compiler import verify
+from edge_yolov9.compiler.floatgraph import GraphSession
 from edge_yolov9.compiler.gate import Gate
 from edge_yolov9.compiler.quantization import Plan, tune
-from edge_yolov9.compiler.reference import OnnxHeads
 from edge_yolov9.errors import AccuracyError, InferenceError, ParityError
 from edge_yolov9.scoring.accuracy import Accuracy
 
@@ -176,7 +176,7 @@ class Search:
         few = self._gate.few(JUDGED)
         lost: dict[str, float] = {}
         for group in list(noise)[:SUSPECTS]:
-            lost[group] = few.drop(few.simulate(OnnxHeads(plan.alone(group).insert())))
+            lost[group] = few.drop(few.simulate(GraphSession(plan.alone(group).insert())))
             self.sensitivity[group] = {"sqnr_db": noise[group], "drop_points": lost[group]}
             self._report(f"  {group}: {noise[group]:.1f} dB, alone loses {lost[group]:.2f} points")
         return sorted(lost, key=lambda group: -lost[group]) + list(noise)[SUSPECTS:]

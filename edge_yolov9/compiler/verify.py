@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_yolov9.bundle import Bundle, TensorSpec
+from edge_yolov9.bundle import Bundle
 from edge_yolov9.compiler.job import OUTPUT_NAMES
 from edge_yolov9.compiler.quantization.rules import audible
-from edge_yolov9.compiler.reference import run_heads
-from edge_yolov9.decode import DecodeOptions, Decoder
+from edge_yolov9.decode import DecodeOptions, Decoder, sqnr_db
 from edge_yolov9.errors import ParityError
 from edge_yolov9.geometry import iou_matrix
-from edge_yolov9.model import RawHeads
 from edge_yolov9.registry import Session
 
 LEAST_SQNR_DB = {"fp32": 60.0, "fp16": 20.0, "int8": 5.0}
@@ -27,11 +25,13 @@ LEAST_FOUND, FEW_BOXES = 0.8, 20
 CONSEQUENCE = "; no bundle was written"
 
 
-def compare(heads: RawHeads, session: Session, bundle: Bundle, images: Iterable[NDArray[np.uint8]]) -> dict[str, Any]:
+def compare(
+    reference: Session, session: Session, bundle: Bundle, images: Iterable[NDArray[np.uint8]]
+) -> dict[str, Any]:
     """Figures for the manifest.
 
     Args:
-        heads: the float model.
+        reference: the float model.
         session: the artifact, opened.
         bundle: its manifest gives the tensor types.
         images: letterboxed frames (height, width, 3) uint8 BGR.
@@ -50,10 +50,10 @@ def compare(heads: RawHeads, session: Session, bundle: Bundle, images: Iterable[
     totals = {name: np.zeros(3) for name in OUTPUT_NAMES}  # noise power, signal power, largest error
     count = found = wanted = 0
     for image in images:
-        expected = run_heads(heads, image)
+        expected = reference.infer(image)
         got = session.infer(image)
         for name, spec, want, have in zip(OUTPUT_NAMES, manifest.outputs, expected, got, strict=True):
-            have = _real(have, spec)
+            have = spec.real(have)
             _accumulate(totals[name], *((audible(want), audible(have)) if name.startswith("class") else (want, have)))
         count += 1
         if np.isfinite(list(totals.values())).all():  # else no box can be made of it, and the judge refuses it
@@ -80,12 +80,6 @@ def check_boxes(parity: Mapping[str, Any]) -> None:
         )
 
 
-def _real(values: NDArray[Any], spec: TensorSpec) -> NDArray[np.float32]:
-    if spec.scale is None:
-        return values.astype(np.float32)
-    return (values.astype(np.float32) - np.float32(spec.zero_point or 0)) * np.float32(spec.scale)
-
-
 def _accumulate(total: NDArray[np.float64], want: NDArray[np.float32], have: NDArray[np.float32]) -> None:
     error = have.astype(np.float64) - want
     total[0] += (error**2).sum()
@@ -95,11 +89,10 @@ def _accumulate(total: NDArray[np.float64], want: NDArray[np.float32], have: NDA
 
 def _figures(total: NDArray[np.float64], values: int) -> dict[str, float]:
     noise, signal, largest = total
-    sqnr = 10 * np.log10(signal / noise) if noise != 0 else 200.0  # NaN stays NaN
     return {
         "max_abs": round(float(largest), 6),
         "rms": round(float(np.sqrt(noise / values)), 6),
-        "sqnr_db": round(float(sqnr), 2),
+        "sqnr_db": round(sqnr_db(signal, noise), 2),
     }
 
 

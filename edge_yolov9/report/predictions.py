@@ -16,7 +16,7 @@ from edge_yolov9.data import Split, check_names, image_paths
 from edge_yolov9.decode import EVALUATION, deployed
 from edge_yolov9.detections import Detections
 from edge_yolov9.images import read_image
-from edge_yolov9.lane import Lane
+from edge_yolov9.lane import Lane, Postprocess
 from edge_yolov9.registry import open_session
 from edge_yolov9.scoring.accuracy import labelled_split
 
@@ -112,7 +112,7 @@ def detect(bundle: Bundle, images: ImageSet, progress: Progress | None = None) -
     thresholds = (EVALUATION, deployed(bundle.manifest.thresholds))
     found: tuple[dict[str, Detections], dict[str, Detections]] = ({}, {})
     digests = {}
-    lane = Lane(open_session(bundle), bundle.manifest)
+    lane = Lane(open_session(bundle), Postprocess.of(bundle.manifest))
     try:
         for done, (key, path) in enumerate(zip(images.keys, images.paths, strict=True), 1):
             raw, placed = lane.run(read_image(path))

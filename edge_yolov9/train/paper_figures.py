@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from edge_yolov9.geometry import Image, letterbox
 from edge_yolov9.model import YOLOv9, build
 from edge_yolov9.model.blocks import CSP, ELAN, Conv, Residual
+from edge_yolov9.model.session import image_batch
 from edge_yolov9.train.check import Survey
 from edge_yolov9.train.dataset import Loader, Order, TrainingSet
 from edge_yolov9.train.distributed import Group
@@ -39,8 +40,7 @@ Tell = Callable[[str], None]
 
 def network_input(frame: Image, imgsz: int) -> Tensor:
     """(1, 3, S, S) RGB in [0, 1] of a frame (H, W, 3) BGR."""
-    image = letterbox(frame, (imgsz, imgsz))[0][:, :, ::-1]
-    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float() / 255
+    return image_batch([letterbox(frame, (imgsz, imgsz))[0]])
 
 
 def network(kind: str, variant: Variant, depth: int) -> nn.Sequential:

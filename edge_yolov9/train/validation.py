@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-
-from edge_yolov9.data import Split
-from edge_yolov9.decode import EVALUATION, DecodeOptions, Decoder
+from edge_yolov9.data import ImageRecord, Split
+from edge_yolov9.decode import EVALUATION, DecodeOptions
 from edge_yolov9.detections import Detections
 from edge_yolov9.errors import SourceError
-from edge_yolov9.geometry import letterbox
+from edge_yolov9.geometry import Image, Letterbox, letterbox
 from edge_yolov9.images import read_image
+from edge_yolov9.lane import Postprocess
 from edge_yolov9.model import RawHeads, YOLOv9
+from edge_yolov9.model.session import TorchSession
 from edge_yolov9.scoring.accuracy import Accuracy, evaluate
 
 
@@ -21,32 +20,33 @@ def validate(model: YOLOv9, split: Split, imgsz: int) -> Accuracy:
     Raises:
         DataError: the classes differ, or the split holds no labelled object.
     """
-    found, used = predict(model, split, imgsz)
-    return evaluate(found, used, split.names)
+    detections, used = predict(model, split, imgsz)
+    return evaluate(detections, used, split.names)
 
 
-@torch.inference_mode()
 def predict(
     model: YOLOv9, split: Split, imgsz: int, options: DecodeOptions = EVALUATION, batch: int = 16
 ) -> tuple[dict[int, Detections], Split]:
     """Detections by ``image_id`` in pixels of each image, and the split without the images that do not decode."""
-    heads, decode = RawHeads(model).eval(), Decoder((imgsz, imgsz))
-    device = next(model.parameters()).device
-    found: dict[int, Detections] = {}
-    used = []
+    session = TorchSession(RawHeads(model).eval(), next(model.parameters()).device)
+    postprocess = Postprocess(split.names, (imgsz, imgsz))
+    detections: dict[int, Detections] = {}
+    used: list[ImageRecord] = []
     for first in range(0, len(split.images), batch):
-        placed = []
-        for record in split.images[first : first + batch]:
-            try:
-                placed.append((record, *letterbox(read_image(record.path), (imgsz, imgsz))))
-            except SourceError:
-                continue
-        if not placed:
-            continue
-        images = torch.from_numpy(np.stack([image[:, :, ::-1] for _, image, _ in placed])).to(device)
-        raw = [out.float().flatten(2).cpu().numpy() for out in heads(images.permute(0, 3, 1, 2).float() / 255)]
-        for i, (record, _, box) in enumerate(placed):
-            xyxy, scores, classes = decode([out[i] for out in raw], options)
-            found[record.image_id] = Detections(box.to_frame(xyxy), scores, classes, split.names)
+        readable = _letterboxed(split.images[first : first + batch], imgsz)
+        maps = session.infer_batch([image for _, image, _ in readable])
+        for (record, _, placed), raw in zip(readable, maps, strict=True):
+            detections[record.image_id] = postprocess(raw, placed, options)
             used.append(record)
-    return found, Split(split.name, split.names, tuple(used))
+    return detections, Split(split.name, split.names, tuple(used))
+
+
+def _letterboxed(records: tuple[ImageRecord, ...], imgsz: int) -> list[tuple[ImageRecord, Image, Letterbox]]:
+    """The images that decode, as (imgsz, imgsz, 3) uint8 BGR, and where each lies in it."""
+    readable = []
+    for record in records:
+        try:
+            readable.append((record, *letterbox(read_image(record.path), (imgsz, imgsz))))
+        except SourceError:
+            continue
+    return readable

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_yolov9.bundle import Bundle
+from edge_yolov9.decode import sqnr_db
 from edge_yolov9.errors import BundleError
 from edge_yolov9.registry import Session
 
@@ -84,10 +85,10 @@ def compare(session: Session, bundle: Bundle, precision: str) -> list[Head]:
         graph, want = stored[f"graph_{name}"].astype(np.float64), stored[f"float_{name}"].astype(np.float64)
         if got.shape != want.shape:
             raise BundleError(f"{bundle.path / FILE}: {name} is {want.shape}, the engine gives {got.shape}; recompile")
-        difference, graph_db = got - graph, _sqnr(want, graph)
+        difference, graph_db = got - graph, _against(want, graph)
         largest, rms = float(np.abs(difference).max()), float(np.sqrt((difference**2).mean()))
         least = LEAST_DB.get(precision, graph_db - SPARE_DB)
-        heads.append(Head(name, largest, rms, _sqnr(want, got), graph_db, least))
+        heads.append(Head(name, largest, rms, _against(want, got), graph_db, least))
     return heads
 
 
@@ -100,10 +101,9 @@ def complaint(heads: Sequence[Head]) -> str:
     return f"its raw maps of the bundle's check pictures are off the float model's: {each}"
 
 
-def _sqnr(want: NDArray[np.float64], got: NDArray[np.float64]) -> float:
-    noise = float(np.square(got - want).sum())
-    ratio = max(float(np.square(want).sum()), 1e-30) / noise if noise else 1e20
-    return float(10 * np.log10(ratio)) if ratio else -200.0
+def _against(want: NDArray[np.float64], got: NDArray[np.float64]) -> float:
+    """Signal to noise ratio, dB."""
+    return sqnr_db(np.square(want).sum(), np.square(got - want).sum())
 
 
 def _load(bundle: Bundle, names: Sequence[str]) -> dict[str, NDArray[Any]]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import numpy as np
 import onnx
 import onnxruntime
 
@@ -20,6 +19,7 @@ from edge_yolov9.bundle import InputRule, TensorSpec
 from edge_yolov9.compiler.floatgraph import raw_maps
 from edge_yolov9.compiler.job import INPUT_NAME, EmitJob, Emitted
 from edge_yolov9.compiler.quantization import Scheme
+from edge_yolov9.geometry import planes
 
 from . import check
 from .graphs import dla, handover, layers, letterbox
@@ -88,7 +88,7 @@ def _board(job: EmitJob, floats: onnx.ModelProto, model: onnx.ModelProto) -> dic
 def _expect(job: EmitJob, floats: onnx.ModelProto, model: onnx.ModelProto) -> dict[str, Any]:
     """Write the raw maps of a few pictures: of the float model and of the bundle's own graph."""
     frames = list(job.pictures(PICTURES, PICTURES))
-    images = [f[:, :, ::-1].transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255) for f in frames]
+    images = [planes(frame) for frame in frames]
     wanted = raw_maps(floats, images)
     own = wanted if model is floats else raw_maps(model, images)
     check.write(job.folder, [item.name for item in model.graph.output], frames, wanted, own)

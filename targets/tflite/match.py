@@ -14,6 +14,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edge_yolov9.compiler.floatgraph import expose, run_session
+from edge_yolov9.geometry import planes
 
 TOLERANCE = 1e-2
 """Root of squared difference over squared value. Where values of 1e5 cancel, two runtimes differ by 4e-5 in this
@@ -55,8 +56,7 @@ def operators(floating: Path) -> list[tuple[list[str], list[str]]]:
 
 def _onnx_values(model: onnx.ModelProto, image: NDArray[np.uint8]) -> Arrays:
     names = [name for node in model.graph.node if node.op_type != "Constant" for name in node.output]
-    planes = np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1)[None], np.float32) / np.float32(255)
-    values = run_session(expose(model, names)).run(names, {model.graph.input[0].name: planes})
+    values = run_session(expose(model, names)).run(names, {model.graph.input[0].name: planes(image)})
     return {name: array.transpose(0, 2, 3, 1) for name, array in zip(names, values, strict=True)}
 
 

@@ -18,13 +18,13 @@ from torch import nn
 from edge_yolov9.checkpoint import Checkpoint, load
 from edge_yolov9.compiler.calibration import choose
 from edge_yolov9.compiler.export import export_onnx
+from edge_yolov9.compiler.floatgraph import GraphSession
 from edge_yolov9.compiler.fold import fold
 from edge_yolov9.compiler.gate import Gate
 from edge_yolov9.compiler.prune import prune
 from edge_yolov9.compiler.quantization import qdq, ranges
 from edge_yolov9.compiler.quantization.measure import Tensors, measure
 from edge_yolov9.compiler.quantization.rules import read
-from edge_yolov9.compiler.reference import OnnxHeads
 from edge_yolov9.model import RawHeads, YOLOv9
 from edge_yolov9.scoring.accuracy import labelled_split
 from tests.conftest import DATA, DEMO
@@ -142,7 +142,7 @@ def plain_loss(kind: str, folder: Path) -> tuple[float, float]:
     """Float AP in points, and the points that INT8 loses with the least and largest values of 32 images as ranges."""
     made = fragile(kind)
     model = onnx.load(export_onnx(RawHeads(fold(made.model)).eval(), made.input_size, folder / f"{kind}.onnx"))
-    gate = Gate(OnnxHeads(model), made.names, made.input_size, DATA, labelled_split(DATA, "val"), 0.5)
+    gate = Gate(GraphSession(model), made.names, made.input_size, DATA, labelled_split(DATA, "val"), 0.5)
     images = choose(DATA, 32, 0, made.input_size, made.names)
     graph = read(model, SCHEME)
     seen = measure(graph, Tensors(images), len(images))
@@ -150,7 +150,7 @@ def plain_loss(kind: str, folder: Path) -> tuple[float, float]:
         group: ranges.Range(*ranges.extremes(graph, seen, [n for n in graph.measured if graph.group[n] == group]), "")
         for group in {graph.group[name] for name in graph.measured}
     }
-    after = gate.simulate(OnnxHeads(qdq.insert(graph, widest, SCHEME)))
+    after = gate.simulate(GraphSession(qdq.insert(graph, widest, SCHEME)))
     return 100 * gate.before.ap, gate.drop(after)
 
 

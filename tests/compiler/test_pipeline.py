@@ -19,6 +19,7 @@ from edge_yolov9.compiler import verify
 from edge_yolov9.compiler.job import OUTPUT_NAMES
 from edge_yolov9.compiler.pipeline import CompileOptions, compile_checkpoint
 from edge_yolov9.errors import AccuracyError, CalibrationError, InputError, ParityError, TargetError
+from edge_yolov9.model.session import TorchSession
 from edge_yolov9.registry import open_session, stand_in
 from tests.conftest import DATA, DEMO
 from tests.targets.jobs import frames, make_job
@@ -137,7 +138,7 @@ def test_a_wrong_artifact_is_caught(compiled: Compiled, tmp_path: Path) -> None:
     bundle = read(compiled("onnx", "fp32"))
     job = make_job(tmp_path, "fp32")
     session = open_session(bundle, stand_in("onnx"))
-    figures = verify.compare(job.heads, session, bundle, frames(2))
+    figures = verify.compare(TorchSession(job.heads), session, bundle, frames(2))
     assert all(tensor["max_abs"] < 1e-2 for tensor in figures["tensors"].values())
 
     class Swapped:
@@ -145,7 +146,7 @@ def test_a_wrong_artifact_is_caught(compiled: Compiled, tmp_path: Path) -> None:
             return [np.roll(array, 1, axis=1) for array in session.infer(image)]
 
     with pytest.raises(ParityError, match="signal to noise"):
-        verify.compare(job.heads, Swapped(), bundle, frames(2))  # type: ignore[arg-type]
+        verify.compare(TorchSession(job.heads), Swapped(), bundle, frames(2))  # type: ignore[arg-type]
     broken = dataclasses.replace(bundle)
 
     class Broken:
@@ -153,7 +154,7 @@ def test_a_wrong_artifact_is_caught(compiled: Compiled, tmp_path: Path) -> None:
             return [np.full_like(array, np.nan) for array in session.infer(image)]
 
     with pytest.raises(ParityError):
-        verify.compare(job.heads, Broken(), broken, frames(2))  # type: ignore[arg-type]
+        verify.compare(TorchSession(job.heads), Broken(), broken, frames(2))  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

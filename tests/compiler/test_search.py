@@ -23,6 +23,7 @@ from edge_yolov9.compiler.search import Search
 from edge_yolov9.data import ImageRecord, Split
 from edge_yolov9.data.labels import make_objects
 from edge_yolov9.errors import AccuracyError, ParityError
+from edge_yolov9.model.session import TorchSession
 from tests.compiler.fragile import fragile
 from tests.conftest import DATA
 
@@ -102,7 +103,7 @@ def searching(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Search, li
         base = {plan.rule: plan.base[plan.rule] - plan.gain}
         return replace(plan, base=base, gain=0.0, title=f"{plan.rule}, fine-tuned")
 
-    monkeypatch.setattr(search, "OnnxHeads", lambda model: model)
+    monkeypatch.setattr(search, "GraphSession", lambda model: model)
     monkeypatch.setattr(search, "tune", tuned)
     monkeypatch.setattr(Search, "_cost", lambda self, whole, found: {"latency": {"cost_percent": 7.0}})
 
@@ -212,7 +213,7 @@ def test_sensitivity_is_judged_on_images_that_show_something() -> None:
     """A camera's val split may be mostly empty, and every other image may be."""
     shown, empty = make_objects([(0, 1, 1, 9, 9, 0, 64)]), make_objects([])
     records = (ImageRecord(Path("a.jpg"), i, 1, annotated=shown if i % 2 else empty) for i in range(300))
-    gate = Gate(lambda images: (), ("a",), (32, 32), DATA, Split("val", ("a",), tuple(records)), 0.5)
+    gate = Gate(TorchSession(lambda images: ()), ("a",), (32, 32), DATA, Split("val", ("a",), tuple(records)), 0.5)
     assert [record.image_id for record in gate.few(100).split.images[:3]] == [1, 5, 9]
     assert len(gate.few(100).split) == 75
     assert gate.few(300) is gate

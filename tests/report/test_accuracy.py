@@ -187,5 +187,6 @@ def test_what_score_refuses(tmp_path):
 )
 def test_published_checkpoints_reach_theirs(shared, name, ap):
     split = load_data(DATA).split("val")
-    detect = checkpoint_detector(load(shared / "checkpoints" / name), (320, 320))
-    assert score(detect, split, detect.names).ap == pytest.approx(ap, abs=0.003)
+    checkpoint = load(shared / "checkpoints" / name)
+    detect = checkpoint_detector(checkpoint, (320, 320))
+    assert score(detect, split, checkpoint.names).ap == pytest.approx(ap, abs=0.003)

@@ -27,6 +27,7 @@ from edge_yolov9.compiler.fold import fold
 from edge_yolov9.compiler.job import EmitJob
 from edge_yolov9.compiler.prune import prune
 from edge_yolov9.compiler.quantization import Plan, make
+from edge_yolov9.decode import sqnr_db
 from edge_yolov9.geometry import letterbox
 from edge_yolov9.images import read_image
 from edge_yolov9.model import RawHeads, YOLOv9
@@ -130,5 +131,5 @@ def make_bundle(target: str, job: EmitJob) -> Bundle:
 
 def sqnr(expected: NDArray[Any], got: NDArray[Any]) -> float:
     """Signal to quantization noise, dB."""
-    noise = np.square(got.astype(np.float64) - expected).sum()
-    return float(10 * np.log10(np.square(expected.astype(np.float64)).sum() / max(noise, 1e-30)))
+    wanted = expected.astype(np.float64)
+    return sqnr_db(np.square(wanted).sum(), np.square(got - wanted).sum())

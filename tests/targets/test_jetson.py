@@ -14,6 +14,7 @@ from onnx import NodeProto, TensorProto, numpy_helper
 
 from edge_yolov9 import registry
 from edge_yolov9.bundle import Bundle
+from edge_yolov9.compiler.floatgraph import raw_maps
 from edge_yolov9.compiler.quantization import measure, rules
 from edge_yolov9.compiler.quantization.ranges import SMALLEST_STEP
 from edge_yolov9.errors import CompileError
@@ -209,7 +210,7 @@ def images(count: int, size: int = 320) -> list[NDArray[np.float32]]:
 
 
 def maps(bundle: Bundle, flavour: str) -> list[list[NDArray[np.float32]]]:
-    return measure.raw_maps(onnx.load(bundle.path / bundle.manifest.extra[flavour]), images(4))
+    return raw_maps(onnx.load(bundle.path / bundle.manifest.extra[flavour]), images(4))
 
 
 def test_every_flavour_stays_near_the_float_model(made: dict[str, Bundle]) -> None:

@@ -20,8 +20,8 @@ import pytest
 from edge_yolov9 import registry
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.compiler.job import OUTPUT_NAMES
-from edge_yolov9.compiler.reference import run_heads
 from edge_yolov9.errors import BundleError, InferenceError
+from edge_yolov9.model.session import TorchSession
 from tests.targets.jobs import frames, make_bundle, make_job, sqnr
 
 pytest.importorskip("openvino")
@@ -53,7 +53,7 @@ def test_raw_maps_match_torch(precision: str, least: float, tmp_path: Path) -> N
     heads = make_job(tmp_path, "fp32").heads
     session = registry.open_session(emitted(precision))
     for frame in frames(3):
-        for name, want, got in zip(OUTPUT_NAMES, run_heads(heads, frame), session.infer(frame), strict=True):
+        for name, want, got in zip(OUTPUT_NAMES, TorchSession(heads).infer(frame), session.infer(frame), strict=True):
             assert got.dtype == np.float32
             assert sqnr(want.reshape(got.shape), got) > least, name
 

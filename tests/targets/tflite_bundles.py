@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edge_yolov9 import registry
 from edge_yolov9.bundle import Bundle
-from edge_yolov9.compiler.reference import run_heads
+from edge_yolov9.model.session import TorchSession
 from tests.targets.jobs import frames, make_bundle, make_job, uncorrected
 
 IMAGES = 4
@@ -56,7 +56,7 @@ def emitted(precision: str, floating: str | None = None) -> Bundle:
 def expected() -> list[list[NDArray[np.float32]]]:
     """The six float maps of a few validation pictures."""
     heads = make_job(_folder(), "fp32").heads
-    return [run_heads(heads, frame) for frame in frames(IMAGES)]
+    return [TorchSession(heads).infer(frame) for frame in frames(IMAGES)]
 
 
 def run(bundle: Bundle) -> list[list[NDArray[Any]]]:

@@ -16,6 +16,7 @@ from edge_yolov9.compiler.calibration import CalibrationSet
 from edge_yolov9.compiler.floatgraph import Images, expose, run_session
 from edge_yolov9.compiler.quantization.rules import Graph, audible
 from edge_yolov9.errors import CompileError
+from edge_yolov9.geometry import planes
 
 PIXELS = 1024
 """Places per tensor, over all images together, whose channels are kept."""
@@ -85,21 +86,17 @@ class Tensors:
     def __iter__(self) -> Any:
         """(1, 3, height, width) float32 RGB in [0, 1]."""
         for image in self.images:
-            yield _pixels(image)
+            yield planes(image)
 
     def __getitem__(self, index: int) -> NDArray[np.float32]:
         """One of them."""
         (image,) = replace(self.images, paths=(self.images.paths[index],))
-        return _pixels(image)
+        return planes(image)
 
     def few(self, count: int) -> Tensors:
         """At most ``count`` of them, evenly spread."""
         paths = self.images.paths
         return Tensors(CalibrationSet(tuple(paths[:: -(-len(paths) // count)]), self.images.input_size))
-
-
-def _pixels(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1)[None], np.float32) / np.float32(255)
 
 
 def heard(maps: list[list[NDArray[np.float32]]]) -> list[list[NDArray[np.float32]]]:

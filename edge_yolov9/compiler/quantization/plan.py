@@ -20,6 +20,7 @@ from edge_yolov9.compiler.quantization.equalize import equalize
 from edge_yolov9.compiler.quantization.measure import Seen, Tensors, heard, measure, relative_error
 from edge_yolov9.compiler.quantization.ranges import Range, choose
 from edge_yolov9.compiler.quantization.rules import Array, Graph, Scheme, importance, read
+from edge_yolov9.decode import sqnr_db
 from edge_yolov9.model import RawHeads
 
 JUDGES = 8
@@ -124,7 +125,7 @@ class Plan:
         found: dict[str, float] = {}
         for group in sorted(outer):
             error = relative_error(heard(raw_maps(self.alone(group).insert(), judges)), wanted)
-            found[group] = round(-20 * float(np.log10(max(error, 1e-10))), 2)
+            found[group] = round(sqnr_db(1, error**2), 2)
         return dict(sorted(found.items(), key=lambda item: item[1]))
 
     def _inner(self) -> list[tuple[str, str]]:

@@ -13,7 +13,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, numpy_helper
 
-MOVES = frozenset({"Concat", "Slice", "Split", "Resize", "MaxPool", "AveragePool"})
+from edge_yolov9.compiler.quantization.rules import MOVES
+
+MEMORY_BOUND = MOVES | {"AveragePool"}
 """Operators that read and write memory and compute next to nothing."""
 
 UNKNOWN = "unknown: its profile has no {} rate"
@@ -77,10 +79,10 @@ class Layers:
         return np.asarray(self.weights[tensor if pair is None else self.producer[pair.input[0]].input[0]])
 
     def moves(self) -> list[tuple[int, bool]]:
-        """Per operator that only moves values: values read and written, and whether they are INT8."""
+        """Per operator of MEMORY_BOUND: values read and written, and whether they are INT8."""
         found = []
         for node in self.nodes:
-            if node.op_type in MOVES:
+            if node.op_type in MEMORY_BOUND:
                 inputs = node.input if node.op_type == "Concat" else node.input[:1]
                 count = sum(self.size[name] for name in (*inputs, *node.output))
                 found.append((count, all(self.pair(name) for name in inputs)))
@@ -91,7 +93,7 @@ class Layers:
         operator's own, and operands of Add that are float besides the one that comes straight from a kernel."""
         found: Counter[str] = Counter()
         for node in self.nodes:
-            if node.op_type in MOVES - {"AveragePool"}:
+            if node.op_type in MOVES:
                 steps = [self.scale(name) for name in (node.input if node.op_type == "Concat" else node.input[:1])]
                 after = [
                     float(self.weights[reader.input[1]])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.errors import BundleError, InferenceError
-from edge_yolov9.geometry import letterbox
+from edge_yolov9.geometry import letterbox, planes
 from edge_yolov9.text import logger
 
 from ..names import FRAME
@@ -128,8 +128,8 @@ def _wrong(trt: Any, cuda: Cuda, camera: Camera, shape: tuple[int, ...]) -> str:
             part.enqueue(stream)
             images.download(stream)
             stream.wait()
-            host = letterbox(picture, (shape[2], shape[3]))[0][:, :, ::-1].transpose(2, 0, 1) / 255
-            error = float(np.abs(images.array[0] - host).max())
+            host = planes(letterbox(picture, (shape[2], shape[3]))[0])
+            error = float(np.abs(images.array - host).max())
         finally:
             part.close()
     finally:

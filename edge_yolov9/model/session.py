@@ -1,0 +1,45 @@
+"""The float model as a session: what a runtime's session is to a bundle, PyTorch is to a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edge_yolov9.geometry import Image, planes
+
+Heads = Callable[[Tensor], Sequence[Tensor]]
+"""(N, 3, H, W) RGB in [0, 1] -> the six raw tensors, each (N, channels, H/s, W/s)."""
+
+
+def image_batch(images: Sequence[Image], device: torch.device | str = "cpu") -> Tensor:
+    """Letterboxed frames (height, width, 3) uint8 BGR -> (N, 3, height, width) float32 RGB in [0, 1]."""
+    tensor = torch.from_numpy(np.concatenate([planes(image) for image in images]))
+    return tensor.to(device, memory_format=torch.channels_last)
+
+
+class TorchSession:
+    """Raw heads in PyTorch; see :class:`edge_yolov9.registry.Session`."""
+
+    def __init__(self, heads: Heads, device: torch.device | str = "cpu") -> None:
+        """``heads`` is in eval mode and on ``device``."""
+        self._heads, self._device = heads, device
+
+    def infer(self, image: Image) -> list[NDArray[np.float32]]:
+        """One letterboxed frame (height, width, 3) uint8 BGR -> six float32 arrays (channels, cells)."""
+        return self.infer_batch([image])[0]
+
+    @torch.inference_mode()
+    def infer_batch(self, images: Sequence[Image]) -> list[list[NDArray[np.float32]]]:
+        """The six arrays of each of several frames of one size, computed together."""
+        if not images:
+            return []
+        raw = self._heads(image_batch(images, self._device))
+        maps = [tensor.float().flatten(2).cpu().numpy() for tensor in raw]
+        return [[array[index] for array in maps] for index in range(len(images))]
+
+    def close(self) -> None:
+        """Nothing is held."""
