@@ -6,11 +6,11 @@ every file present, every sha256 right, no path that leaves the folder).
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -20,10 +20,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_yolov9.errors import BundleError
+from edge_yolov9 import folders
+from edge_yolov9.errors import BundleError, InputError
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
+LARGEST_MANIFEST = 64 << 20
+"""Bytes."""
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 KINDS = {"str": (str,), "int": (int,), "float": (float, int), "dict[str, Any]": (dict,), "dict[str, str]": (dict,)}
 
@@ -148,48 +152,81 @@ def writing(destination: Path) -> Iterator[Path]:
     """A hidden folder beside ``destination`` that becomes it on success and vanishes on any failure.
 
     The caller fills it and calls :func:`seal` last. An older bundle at ``destination`` is replaced; anything else
-    that stands there is left alone.
+    that stands there is left alone. A link to a folder stays; the folder that it points to is the destination.
 
     Raises:
         BundleError: ``destination`` exists and is not a bundle, or cannot be written.
     """
     if destination.name in ("", "..") or destination.is_mount():
         raise BundleError(f"{destination} cannot become a bundle, which replaces the whole folder; name one inside it")
-    if destination.exists() and not (destination / MANIFEST).is_file() and any_entry(destination):
-        raise BundleError(f"{destination} exists and is not a bundle; choose another -o or remove it")
     try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{destination.name}.partial-", dir=destination.parent))
+        place = folders.followed(destination)
+        around = enclosing(place.parent)
+    except InputError as error:
+        raise BundleError(str(error)) from None
+    if around is not None:
+        raise BundleError(f"{destination} lies in the bundle {around}, which is complete; choose another folder")
+    begun = False
+    try:
+        with folders.replacing(place, lambda found: _check_replaceable(found, destination)) as folder:
+            begun = True
+            yield folder
+            if not (folder / MANIFEST).is_file():
+                raise BundleError(f"nothing was sealed for {destination}")
+    except shutil.Error as error:  # of copytree: a list of (from, to, why)
+        raise BundleError(f"cannot write {destination}: {error.args[0][0][2]}") from error
     except OSError as error:
-        raise BundleError(f"cannot write to {destination.parent}: {error.strerror or error}") from error
-    try:
-        yield folder
-        if not (folder / MANIFEST).is_file():
-            raise BundleError(f"nothing was sealed for {destination}")
-        folder.chmod(0o755)
-        _replace(folder, destination)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if begun and error.errno not in DISK_ERRORS:
+            raise
+        raise BundleError(f"cannot write {destination}: {error.strerror or error}") from error
 
 
-def any_entry(path: Path) -> bool:
-    """Whether ``path`` is a file or a folder with something in it."""
-    return not path.is_dir() or next(path.iterdir(), None) is not None
+def _check_replaceable(folder: Path, name: Path) -> None:
+    """Refuse to replace a folder that is neither empty nor a bundle as it was written, with nothing else in it.
 
-
-def _replace(folder: Path, destination: Path) -> None:
-    """Rename ``folder`` to ``destination``; an old bundle there stays whole until the new one is in place."""
-    if not destination.exists():
-        folder.rename(destination)
+    Raises:
+        BundleError: which names ``name``, where the folder stands or stood.
+        OSError: the folder cannot be read.
+    """
+    if folder.is_dir() and next(folder.iterdir(), None) is None:
         return
-    old = folder.with_name(folder.name.replace(".partial-", ".old-"))
-    destination.rename(old)
+    if not folder.is_dir() or not (folder / MANIFEST).is_file():
+        raise BundleError(f"{name} exists and is not a bundle; choose another -o or remove it")
     try:
-        folder.rename(destination)
-    except OSError:
-        old.rename(destination)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+        manifest = read(folder).manifest
+    except BundleError as error:
+        reason = str(error).replace(str(folder), str(name))
+        raise BundleError(
+            f"{name} exists and is not a bundle as it was written ({reason}); choose another -o"
+        ) from None
+    known = {MANIFEST, *manifest.files}
+    known |= {parent.as_posix() for file in manifest.files for parent in PurePosixPath(file).parents}
+    for entry in sorted(folder.rglob("*")):
+        if entry.relative_to(folder).as_posix() not in known or entry.is_symlink():
+            raise BundleError(
+                f"{name} holds {entry.relative_to(folder)}, which is no part of the bundle there; move it away or "
+                "choose another -o"
+            )
+
+
+def enclosing(path: Path) -> Path | None:
+    """The bundle that ``path`` is or lies in, by whatever links; None where there is none."""
+    try:
+        place = path.resolve()
+        for folder in (place, *place.parents):
+            file = folder / MANIFEST
+            if file.is_file() and file.stat().st_size <= LARGEST_MANIFEST:
+                data = json.loads(file.read_bytes())
+                if isinstance(data, dict) and isinstance(data.get("files"), dict) and "schema_version" in data:
+                    return folder
+    except (
+        OSError,
+        ValueError,
+        RecursionError,
+        RuntimeError,
+    ):  # not to be read: no bundle; RuntimeError: links in a circle
+        return None
+    return None
 
 
 def seal(folder: Path, manifest: Manifest) -> Bundle:

@@ -23,52 +23,50 @@ from edge_yolov9.text import json_text, shown
 
 T = TypeVar("T")
 
-PARTIAL = re.compile(r"\..*\.edge-yolov9-[0-9a-f]{16}", re.DOTALL)
+PARTIAL = re.compile(r"\.(.*)\.edge-yolov9-[0-9a-f]{16}(?:\.mp4)?", re.DOTALL)
 """Name of a file or folder that is being written: ``.NAME.edge-yolov9-<16 hex digits>``, beside NAME."""
 
 NAME_BYTES = 255
 """Longest file name of the usual file systems."""
 
 
-def partial_name(path: Path) -> Path:
+def partial_name(path: Path, suffix: str = "") -> Path:
     """A name that nothing has yet, hidden, in the folder of ``path``; :data:`PARTIAL` matches it."""
-    ending = f".edge-yolov9-{secrets.token_hex(8)}"
+    ending = f".edge-yolov9-{secrets.token_hex(8)}{suffix}"
     start = os.fsencode(f".{path.name}")[: NAME_BYTES - len(ending)]
     return path.with_name(os.fsdecode(start) + ending)
 
 
-def lock(handle: int) -> bool:
-    """Hold an open file or folder as long as ``handle`` is open; False when another process holds it.
+def lock(handle: int) -> bool | None:
+    """Hold an open file or folder as long as ``handle`` is open.
 
-    True also where the system or the file system has no such locks.
+    Returns:
+        False when another process holds it, None where the system or the file system has no locks.
     """
     try:
         fcntl = importlib.import_module("fcntl")
-    except ModuleNotFoundError:
-        return True
-    try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:
-        pass
+    except (ModuleNotFoundError, OSError):
+        return None
     return True
 
 
-def open_partial(path: Path) -> tuple[int, Path]:
+def open_partial(path: Path, suffix: str = "") -> tuple[int, Path]:
     """Create the file that will become ``path``, held by :func:`lock` while its handle is open.
 
     Returns:
-        Its handle, open for writing, and its name.
+        Its handle, open for writing, and its name, which ends in ``suffix``.
 
     Raises:
         OSError: the folder cannot be written.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     while True:
-        partial = partial_name(path)
+        partial = partial_name(path, suffix)
         handle = os.open(partial, flags, 0o666)
-        if lock(handle) and os.fstat(handle).st_nlink:
+        if lock(handle) is not False and os.fstat(handle).st_nlink:
             return handle, partial
         os.close(handle)  # another process took it for litter before it was held
 
