@@ -157,7 +157,7 @@ def writing(destination: Path) -> Iterator[Path]:
     Raises:
         BundleError: ``destination`` exists and is not a bundle, or cannot be written.
     """
-    if destination.name in ("", "..") or destination.is_mount():
+    if destination.name in ("", "..") or os.path.ismount(destination):
         raise BundleError(f"{destination} cannot become a bundle, which replaces the whole folder; name one inside it")
     try:
         place = folders.followed(destination)
