@@ -1,14 +1,19 @@
 # make demo   set up, compile the shipped checkpoint for every target, detect, show AP and latency
 # make test   set up, lint, type-check, run all tests but timing ratios
 # make bench  timing ratios, for a machine without other load
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
-PYTHON311 ?= $(shell command -v python3.11)
+# make lock   renew the exact versions that .venv is made of (requirements/lock.txt)
+# make test-fresh, test-oldest   on minimal Debian systems (root); with the oldest runtimes allowed: CONTRIBUTING.md
+#
+# PYTHON=python3.12 takes another interpreter: 3.10 to 3.13.
+runs = $(shell $(1) -c "" 2>/dev/null && echo $(1))
+PYTHON ?= $(or $(call runs,python3.11),$(call runs,python3.12),$(call runs,python3.13),$(call runs,python3.10),python3)
+PYTHON311 ?= $(call runs,python3.11)
 BIN := .venv/bin
 
 # Environments of their own, which only tests use.
 EXTRA_ENVS := .venvs/tflite-runtime/.ready .venvs/tensorrt/.ready
 
-.PHONY: demo test test-fast bench lint venv venv-tflite clean
+.PHONY: demo test test-fast test-fresh test-oldest bench lint lock venv venv-tflite clean
 
 demo: .venv/.ready
 	$(BIN)/python examples/demo.py
@@ -34,22 +39,26 @@ venv: .venv/.ready $(EXTRA_ENVS)
 
 venv-tflite: .venvs/tflite-runtime/.ready
 
-# torch 2.13.0 is the version everything here was tested with. On a machine without a GPU,
-# `make venv TORCH="torch==2.13.0 --index-url <PyTorch's CPU index>"` saves gigabytes of CUDA.
-TORCH ?= torch==2.13.0
-.venv/.ready: pyproject.toml Makefile
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q --upgrade pip
-	$(BIN)/pip install -q $(TORCH)
-	$(BIN)/pip install -q -e ".[all]"
-	touch $@
+# On a machine without a GPU, `make venv TORCH="torch==2.13.0 --index-url <PyTorch's CPU index>"` saves gigabytes of CUDA.
+TORCH ?= -r requirements/torch.txt
+.venv/.ready: pyproject.toml Makefile requirements/lock.txt requirements/torch.txt requirements/install.py
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not here; Debian, Ubuntu: apt install python3-venv"; exit 1; }
+	@$(PYTHON) requirements/install.py $(TORCH)
+	@touch $@
+
+# Exact versions for every Python that is supported, on every machine. What CUDA's torch brings with it, torch itself pins.
+lock: .venv/.ready
+	$(BIN)/pip install -q uv
+	$(BIN)/uv pip compile -q --universal --upgrade --python-version 3.10 --extra all -c requirements/torch.txt \
+		--no-annotate --custom-compile-command "make lock" pyproject.toml -o .venv/lock.txt
+	grep -v -E "^(nvidia|cuda|triton)" .venv/lock.txt > requirements/lock.txt
 
 # tflite-runtime ends at Python 3.11 and numpy 1; without that Python its tests are skipped and say so.
 .venvs/tflite-runtime/.ready: Makefile
 	mkdir -p .venvs
 ifneq ($(PYTHON311),)
 	$(PYTHON311) -m venv .venvs/tflite-runtime
-	.venvs/tflite-runtime/bin/pip install -q "numpy<2" tflite-runtime==2.14.0 "opencv-python<4.12" click
+	.venvs/tflite-runtime/bin/pip install -q numpy==1.26.4 tflite-runtime==2.14.0 opencv-python-headless==4.11.0.86 click==8.3.1
 endif
 	mkdir -p $(@D) && touch $@
 
