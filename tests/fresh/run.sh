@@ -45,5 +45,5 @@ unshare --mount bash -euo pipefail -c '
     mount --rbind /dev "$ROOT/dev"
     for path in $BIND; do mkdir -p "$ROOT$path"; mount --bind "$path" "$ROOT$path"; done
     pip=(); while IFS= read -r line; do pip+=("$line"); done < <(env | grep -E "^(PIP_|TORCH=|SSL_CERT_FILE=)" || true)
-    chroot "$ROOT" su "$LOGIN" -s /bin/sh -c "exec env -i \"\$@\"" -- sh HOME="/home/$LOGIN" LANG=C.UTF-8 \
+    chroot "$ROOT" su "$LOGIN" -s /bin/sh -c "exec env -i \"\$@\"" -- sh HOME="$(chroot "$ROOT" getent passwd "$LOGIN" | cut -d: -f6)" LANG=C.UTF-8 \
         PATH=/usr/local/bin:/usr/bin:/bin "${pip[@]}" sh -c "cd \"\$1\" && eval \"\$2\"" sh "$FOLDER" "$COMMAND"'
