@@ -47,11 +47,12 @@ TORCH ?= -r requirements/torch.txt
 	@touch $@
 
 # Exact versions for every Python that is supported, on every machine. What CUDA's torch brings with it, torch itself pins.
-lock: .venv/.ready
-	$(BIN)/pip install -q uv
-	$(BIN)/uv pip compile -q --universal --upgrade --python-version 3.10 --extra all --no-annotate \
-		-c requirements/torch.txt -c requirements/constraints.txt --custom-compile-command "make lock" pyproject.toml -o .venv/lock.txt
-	grep -v -E "^(nvidia|cuda|triton)" .venv/lock.txt > requirements/lock.txt
+lock:
+	$(PYTHON) -m venv .venvs/lock
+	.venvs/lock/bin/pip install -q uv
+	.venvs/lock/bin/uv pip compile -q --universal --upgrade --python-version 3.10 --extra all --no-annotate pyproject.toml \
+		-c requirements/torch.txt -c requirements/constraints.txt --custom-compile-command "make lock" -o .venvs/lock/lock.txt
+	grep -v -E "^(nvidia|cuda|triton)" .venvs/lock/lock.txt > requirements/lock.txt
 
 # tflite-runtime ends at Python 3.11 and numpy 1; without that Python its tests are skipped and say so.
 .venvs/tflite-runtime/.ready: Makefile
