@@ -7,6 +7,7 @@
 # FRESH_BIND     folders of this machine that pip's configuration names, seen inside under the same path: "/a /b"
 # FRESH_USER     run as a user of this name that is not root
 # FRESH_FOLDER   the folder of the clone inside (default "/work/edge yolov9": make must stand a blank)
+# FRESH_KEEP     1 keeps the clone of the run before, with its .venv, and brings it to HEAD
 # DEBIAN_MIRROR  default http://deb.debian.org/debian
 # PIP_*, TORCH   go inside as they are; pip's configuration and the certificates of this machine are copied
 set -euo pipefail
@@ -33,9 +34,13 @@ for file in /etc/resolv.conf /etc/hosts /etc/pip.conf /etc/ssl/certs/ca-certific
 done
 [ -d /etc/xdg/pip ] && mkdir -p "$root/etc/xdg" && cp -r /etc/xdg/pip "$root/etc/xdg/"
 
-rm -rf "${root:?}$folder"
-mkdir -p "$root$(dirname "$folder")"
-git clone -q --no-hardlinks "$here" "$root$folder"
+if [ -z "${FRESH_KEEP:-}" ] || [ ! -d "$root$folder" ]; then
+    rm -rf "${root:?}$folder"
+    mkdir -p "$root$(dirname "$folder")"
+    git clone -q --no-hardlinks "$here" "$root$folder"
+else
+    git -C "$root$folder" fetch -q "$here" HEAD && git -C "$root$folder" reset -q --hard FETCH_HEAD
+fi
 [ -z "${FRESH_USER:-}" ] || chroot "$root" sh -c "id -u $FRESH_USER >/dev/null 2>&1 || useradd -m $FRESH_USER; chown -R $FRESH_USER /work"
 
 # Mounts live in a namespace of their own and end with it.
