@@ -17,7 +17,9 @@ HERE = Path(__file__).resolve().parent
 VENV = HERE.parent / ".venv"
 PYTHON = VENV / "bin" / "python"
 OLDEST, NEWEST = (3, 10), (3, 13)
-UNREACHABLE = re.compile("NewConnectionError|NameResolution|name resolution|ConnectTimeout|ProxyError|unreachable", re.I)
+UNREACHABLE = re.compile(
+    "NewConnectionError|NameResolution|name resolution|ConnectTimeout|ProxyError|unreachable", re.IGNORECASE
+)
 
 
 class Failure(Exception):
@@ -57,7 +59,9 @@ def pip(*words: str) -> None:
     if done.returncode == 0:
         return
     if UNREACHABLE.search(done.stderr):
-        raise Failure("no package registry is reachable: connect, or name a mirror (pip config set global.index-url URL)")
+        raise Failure(
+            "no package registry is reachable: connect, or name a mirror (pip config set global.index-url URL)"
+        )
     if "No space left" in done.stderr:
         raise Failure("the disk is full: torch with CUDA takes 8 GB, without 1 GB; see TORCH in the Makefile")
     errors = [line for line in done.stderr.splitlines() if line.strip() and "[notice]" not in line]
@@ -69,7 +73,9 @@ def pins() -> Path:
     """The lock without torch and OpenCV, whose forms are chosen here."""
     lines = (HERE / "lock.txt").read_text(encoding="utf-8").splitlines(keepends=True)
     chosen = VENV / "lock.txt"
-    chosen.write_text("".join(line for line in lines if not re.match("(torch|opencv-python)==", line)), encoding="utf-8")
+    chosen.write_text(
+        "".join(line for line in lines if not re.match("(torch|opencv-python)==", line)), encoding="utf-8"
+    )
     return chosen
 
 
@@ -86,7 +92,9 @@ def install_opencv(pinned: Path) -> None:
     fault = cv2_fault()
     if not fault:
         return
-    shown = subprocess.run([str(PYTHON), "-m", "pip", "show", "opencv-python"], capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        [str(PYTHON), "-m", "pip", "show", "opencv-python"], capture_output=True, text=True, check=True
+    )
     version = shown.stdout.partition("Version: ")[2].split()[0]
     pip("uninstall", "-y", "opencv-python")
     pip("install", "--constraint", str(pinned), f"opencv-python-headless=={version}")
