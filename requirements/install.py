@@ -2,8 +2,8 @@
 
     python3 requirements/install.py [WHAT PIP INSTALLS AS TORCH]
 
-OpenCV comes first: what the desktop form of it wants of the system shows before gigabytes are fetched, and where that is
-missing .venv takes the headless form, the same cv2 without windows. The rest is requirements/lock.txt to the letter.
+OpenCV comes first: what its desktop form wants of the system shows before gigabytes are fetched. Where that is missing,
+.venv takes the headless form, the same cv2 without windows. The rest is requirements/lock.txt to the letter.
 """
 
 from __future__ import annotations
