@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import functools
 import importlib
+import io
 import math
 import os
 import re
@@ -144,6 +146,23 @@ def finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def open_regular(path: Path) -> io.BufferedReader:
+    """Open a file for reading. A pipe, device or socket, which could have no end or never answer, is refused.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+    """
+    kind = OSError(errno.EINVAL, "it is a folder, pipe, device or socket; expected a file", str(path))
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise kind
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    file = os.fdopen(handle, "rb")
+    if not stat.S_ISREG(os.fstat(handle).st_mode):  # it was exchanged meanwhile
+        file.close()
+        raise kind
+    return file
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -52,6 +52,12 @@ def shown(value: object) -> str:
     return short if len(short) <= LONGEST else f"{short[: LONGEST - 3]}..."
 
 
+def short(text: object, most: int = 80) -> str:
+    """``text`` in a message without quotes: one line of at most ``most`` printable characters."""
+    line = printable(" ".join(str(text)[: 8 * most].split()))
+    return line if len(line) <= most else f"{line[: most - 3]}..."
+
+
 class _Short(reprlib.Repr):
     """Bounded in length and depth; a whole number of thousands of digits has no decimal form in Python."""
 

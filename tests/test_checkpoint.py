@@ -296,7 +296,11 @@ def test_wrong_published_files_are_refused(deployed: YOLOv9, tmp_path: Path) -> 
     for names, says in (
         (["one"], "1 class names for a head of 2 classes"),
         ({0: "a", 2: "b"}, "no class names"),
-        ([1, 2], "no class names"),
+        ([1, 2.5], "the name of class 1 is a float; expected text"),
+        (["a", "b\x1b[0m"], "the name of class 1 ('b\\x1b[0m') holds a control character"),
+        (["\ud800", "b"], "holds half a character"),
+        (["a", " "], "the name of class 1 is empty"),
+        (["a", "b" * 300], "is 300 characters long"),
         (None, "no class names"),
     ):
         assert says in refusal(write_published(path, deployed, names))

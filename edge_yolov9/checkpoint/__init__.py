@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickletools
 import re
@@ -16,13 +17,19 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor
 
+from edge_yolov9.checkpoint.names import check_names
 from edge_yolov9.checkpoint.torchfile import read_published
 from edge_yolov9.errors import CheckpointError, InputError
+from edge_yolov9.files import open_regular
 from edge_yolov9.model import YOLOv9, build, load_published, published_tensors
+from edge_yolov9.text import short
 from edge_yolov9.variants import GraphOptions
 
 FORMAT = "edge-yolov9 checkpoint"
 FORMAT_VERSION = 1
+
+MAX_HEADER = 4 << 20
+"""Longest header of a .safetensors, bytes. yolov9-e has 0.2 MB."""
 
 HEAD_LAYERS = {
     22: ("gelan-t", "gelan-s", "gelan-m", "gelan-c"),
@@ -67,7 +74,7 @@ def load(path: str | Path) -> Checkpoint:
         if kind == "torch":
             return _import(path)
     except OSError as error:
-        raise CheckpointError(f"cannot read the checkpoint {path}: {error.strerror or error}") from None
+        raise CheckpointError(f"cannot read the checkpoint {short(path, 200)}: {error.strerror or error}") from None
     raise CheckpointError(f"{path} is {kind}; expected our .safetensors or a published YOLOv9 .pt")
 
 
@@ -80,7 +87,9 @@ def save(checkpoint: Checkpoint, path: str | Path, half: bool = False) -> None:
     path = Path(path)
     tensors = {key: _stored(key, value, half) for key, value in checkpoint.model.state_dict().items()}
     options = checkpoint.model.options
-    _compare(path, _shapes(checkpoint.variant, len(checkpoint.names), options), tensors, checkpoint.variant)
+    shapes = {key: value.shape for key, value in tensors.items()}
+    _compare(path, _shapes(path, checkpoint.variant, len(checkpoint.names), options), shapes, checkpoint.variant)
+    check_names(path, checkpoint.names)
     metadata = {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
@@ -116,14 +125,18 @@ def _kind(path: Path) -> str:
     """``safetensors``, ``torch``, or in words what else the file is."""
     if path.is_dir():
         return "a folder"
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(9)
+    with open_regular(path) as file:
+        size, head = os.fstat(file.fileno()).st_size, file.read(9)
         if not head:
             return "an empty file"
-        if len(head) == 9 and head[8:] == b"{" and int.from_bytes(head[:8], "little") < 1 << 30:
-            if 8 + int.from_bytes(head[:8], "little") > size:
+        length = int.from_bytes(head[:8], "little")
+        if len(head) == 9 and head[8:] == b"{" and length < 1 << 30:
+            if 8 + length > size:
                 raise CheckpointError(f"{path} is truncated: its header is longer than the file; fetch it again")
+            if length > MAX_HEADER:
+                raise CheckpointError(
+                    f"{path}: its header has {length:,} bytes, no checkpoint's has over {MAX_HEADER:,}; refused"
+                )
             return "safetensors"
         if head[:4] == b"PK\x03\x04" or head[:1] == b"\x80":
             return "torch"
@@ -134,7 +147,7 @@ def _kind(path: Path) -> str:
 def _is_pickle(data: bytes) -> bool:
     """Whether a text protocol pickle starts the file: to name what it asks for when it is refused."""
     try:
-        return any(opcode.name in ("GLOBAL", "INST", "STOP") for opcode, _, _ in list(pickletools.genops(data)))
+        return any(opcode.name in ("GLOBAL", "INST", "STOP") for opcode, _, _ in pickletools.genops(data))
     except (ValueError, IndexError, OverflowError):
         return False
 
@@ -142,29 +155,26 @@ def _is_pickle(data: bytes) -> bool:
 def _load_own(path: Path) -> Checkpoint:
     try:
         with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+            keys = file.keys()
+            variant, names, input_size, facts = _metadata(path, file.metadata() or {})
+            options = _options(path, file.metadata())
+            given = {key: torch.Size(file.get_slice(key).get_shape()) for key in keys}
+            _compare(path, _shapes(path, variant, len(names), options), given, variant)
+            tensors = {key: file.get_tensor(key) for key in keys}
     except (SafetensorError, ValueError, RuntimeError) as error:
-        text = " ".join(str(error).split())[:80]
-        raise CheckpointError(f"{path} is truncated or damaged ({text}); fetch it again") from None
-    variant, names, input_size, facts = _metadata(path, metadata)
-    try:
-        model = build(variant, len(names), _options(metadata))
-    except (InputError, TypeError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: its variant or options are unknown here ({error})") from None
-    _compare(path, {key: value.shape for key, value in model.state_dict().items()}, tensors, variant)
+        raise CheckpointError(f"{path} is truncated or damaged ({short(error)}); fetch it again") from None
     _check_finite(path, tensors)
+    model = build(variant, len(names), options)
     model.load_state_dict(tensors)
     return Checkpoint(model.eval(), names, input_size, facts)
 
 
-def _options(metadata: Mapping[str, str]) -> GraphOptions:
-    """How the graph differs from the published one; files of before there were options are published graphs.
-
-    Raises:
-        InputError, TypeError, ValueError, RecursionError: malformed, or of a newer version.
-    """
-    return GraphOptions(**json.loads(metadata.get("options", "{}")))
+def _options(path: Path, metadata: Mapping[str, str]) -> GraphOptions:
+    """How the graph differs from the published one; files of before there were options are published graphs."""
+    try:
+        return GraphOptions(**json.loads(metadata.get("options", "{}")))
+    except (InputError, TypeError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: its options are unknown here ({short(error)})") from None
 
 
 def _metadata(path: Path, metadata: Mapping[str, str]) -> tuple[str, tuple[str, ...], tuple[int, int], dict[str, Any]]:
@@ -176,18 +186,25 @@ def _metadata(path: Path, metadata: Mapping[str, str]) -> tuple[str, tuple[str, 
         raise CheckpointError(f"{path}: format {version!r}, this edge-yolov9 reads up to {FORMAT_VERSION}; update it")
     try:
         names, size, facts = (
-            json.loads(metadata[key], parse_constant=lambda _: None) for key in ("names", "input_size", "facts")
+            json.loads(metadata[key], parse_constant=lambda _: None, parse_float=_finite)
+            for key in ("names", "input_size", "facts")
         )
         variant = metadata["variant"]
     except (KeyError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: its metadata is malformed ({type(error).__name__}: {error})") from None
+        raise CheckpointError(f"{path}: its metadata is malformed ({type(error).__name__}: {short(error)})") from None
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise CheckpointError(f"{path}: its metadata is malformed: names must be a list of class names")
+    check_names(path, names)
     if not isinstance(size, list) or len(size) != 2 or not all(type(n) is int and n > 0 and n % 32 == 0 for n in size):
         raise CheckpointError(f"{path}: its metadata is malformed: input_size must be two multiples of 32")
     if not isinstance(facts, dict):
         raise CheckpointError(f"{path}: its metadata is malformed: facts must be an object")
     return variant, tuple(names), (size[0], size[1]), facts
+
+
+def _finite(number: str) -> float | None:
+    value = float(number)
+    return value if math.isfinite(value) else None
 
 
 def _import(path: Path) -> Checkpoint:
@@ -221,20 +238,22 @@ def recognize(path: Path, tensors: Mapping[str, Tensor]) -> tuple[str, int]:
     return max(common, key=lambda name: common[name]), last.shape[0]
 
 
-def _shapes(variant: str, num_classes: int, options: GraphOptions) -> dict[str, torch.Size]:
-    with torch.device("meta"):
-        return {key: value.shape for key, value in build(variant, num_classes, options).state_dict().items()}
+def _shapes(path: Path, variant: str, num_classes: int, options: GraphOptions) -> dict[str, torch.Size]:
+    """``{our key: shape}`` of a graph, which takes no memory."""
+    try:
+        with torch.device("meta"):
+            return {key: value.shape for key, value in build(variant, num_classes, options).state_dict().items()}
+    except InputError as error:
+        raise CheckpointError(f"{path}: its variant is unknown here ({short(error)})") from None
 
 
-def _compare(path: Path, own: Mapping[str, torch.Size], given: Mapping[str, Tensor], variant: str) -> None:
+def _compare(path: Path, own: Mapping[str, torch.Size], given: Mapping[str, torch.Size], variant: str) -> None:
     """Refuse tensors that are missing, left over, or of another shape or kind than the graph's."""
-    wrong = sorted(
-        key for key in own.keys() | given.keys() if key not in own or key not in given or own[key] != given[key].shape
-    )
+    wrong = sorted(key for key in own.keys() | given.keys() if own.get(key) != given.get(key))
     if wrong:
         raise CheckpointError(
             f"{path}: {len(wrong)} tensors do not fit {variant} (missing, unexpected or of another shape), "
-            f"among them {', '.join(wrong[:3])}"
+            f"among them {', '.join(short(key) for key in wrong[:3])}"
         )
 
 

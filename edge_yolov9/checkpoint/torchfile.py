@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
 import zipfile
 import zlib
@@ -15,8 +17,12 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from edge_yolov9.checkpoint.unpickle import Inert, StorageRef, TensorRef, unpickle
+from edge_yolov9.checkpoint.names import check_names
+from edge_yolov9.checkpoint.records import Inert, StorageRef, TensorRef
+from edge_yolov9.checkpoint.unpickle import unpickle
 from edge_yolov9.errors import CheckpointError
+from edge_yolov9.files import open_regular
+from edge_yolov9.text import short
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 """First pickle of the container that torch wrote before 1.6."""
@@ -25,8 +31,14 @@ DEFAULT_SIZE = 640
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError)
 """What Python's readers raise on bytes that are not what they should be."""
 
-MAX_LAYERS = 100_000
-"""Far above any real model; bounds the walk over a file that refers to itself."""
+MAX_NAMES = 100_000
+"""Most modules and tensors of a model; yolov9-e has 6,000."""
+
+MAX_NAME = 256
+"""Longest key of a tensor."""
+
+MAX_DIRECTORY = 8 << 20
+"""Longest directory of a zip file, bytes. yolov9-t with its optimizer has 0.3 MB."""
 
 
 @dataclass(frozen=True)
@@ -42,47 +54,78 @@ class PublishedFile:
 
 
 class Container:
-    """The object in a torch file, and access to its storages."""
+    """The object in a torch file, and access to its storages. What is read stays below the size of the file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, size: int) -> None:
+        """``size`` is that of the file, bytes."""
         self.path = path
         self.root: Any = None
+        self._unread = self._uncopied = size
+        self._storages: dict[str, Tensor] = {}
+        self._tensors: dict[int, Tensor] = {}
 
-    def storage(self, ref: StorageRef, size: int) -> bytes:
-        """The ``size`` bytes of one storage."""
+    def bytes_of(self, ref: StorageRef, size: int) -> bytes:
+        """The ``size`` bytes of one storage.
+
+        Raises:
+            CheckpointError: the file holds another number of them.
+        """
         raise NotImplementedError
 
     def tensor(self, ref: TensorRef) -> Tensor:
-        """Check a description against its storage and read it.
+        """Check a description against its storage and read it; one that has several names is read once.
 
         Raises:
             CheckpointError: the view reaches beyond the storage, or the storage beyond the file.
         """
-        count, numbers = ref.storage.count, (ref.offset, *ref.size, *ref.stride)
-        last = ref.offset + sum((n - 1) * step for n, step in zip(ref.size, ref.stride, strict=False))
+        if id(ref) not in self._tensors:  # the root keeps every ref, and so its id, alive
+            self._tensors[id(ref)] = self._view(ref)
+        return self._tensors[id(ref)]
+
+    def _view(self, ref: TensorRef) -> Tensor:
+        numbers = (ref.storage.count, ref.offset, *ref.size, *ref.stride)
         if (
-            not all(type(number) is int and number >= 0 for number in numbers)
+            not all(type(number) is int and 0 <= number < 1 << 62 for number in numbers)
             or len(ref.size) != len(ref.stride)
-            or not 0 < prod(ref.size) <= count
-            or last >= count
+            or not 0 < prod(ref.size) <= ref.storage.count
+            or ref.offset + sum((n - 1) * step for n, step in zip(ref.size, ref.stride, strict=True))
+            >= ref.storage.count
         ):
             raise CheckpointError(f"{self.path}: a tensor lies outside its storage; the file is damaged or forged")
-        dtype: torch.dtype = getattr(torch, ref.storage.dtype)
-        data = self.storage(ref.storage, count * dtype.itemsize)
-        return torch.frombuffer(bytearray(data), dtype=dtype).as_strided(ref.size, ref.stride, ref.offset).clone()
+        storage = self._storage(ref.storage)
+        view = storage.as_strided(ref.size, ref.stride, ref.offset)
+        if view.numel() == len(storage) and view.is_contiguous():
+            return view
+        self._uncopied -= view.numel() * view.itemsize
+        if self._uncopied < 0:
+            raise CheckpointError(f"{self.path}: its tensors are larger than the file; it is damaged or forged")
+        return view.clone()
+
+    def _storage(self, ref: StorageRef) -> Tensor:
+        if ref.key not in self._storages:
+            dtype: torch.dtype = getattr(torch, ref.dtype)
+            self._unread -= ref.count * dtype.itemsize
+            if self._unread < 0:
+                raise CheckpointError(f"{self.path}: its tensors are larger than the file; it is damaged or forged")
+            data = bytearray(self.bytes_of(ref, ref.count * dtype.itemsize))
+            self._storages[ref.key] = torch.frombuffer(data, dtype=dtype)
+        return self._storages[ref.key]
 
 
 class ZipContainer(Container):
     """torch 1.6 and later: ``NAME/data.pkl`` and ``NAME/data/KEY``, stored without compression."""
 
-    def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
-        super().__init__(path)
+    def __init__(self, path: Path, size: int, archive: zipfile.ZipFile) -> None:
+        super().__init__(path, size)
         self.archive = archive
-        pickles = [name for name in archive.namelist() if re.fullmatch(r"[^/]+/data\.pkl", name)]
+        names = archive.namelist()
+        if len(set(names)) != len(names):
+            raise CheckpointError(f"{path} holds two files of one name; it was tampered with")
+        pickles = [name for name in names if re.fullmatch(r"[^/]+/data\.pkl", name)]
         if len(pickles) != 1:
             raise CheckpointError(f"{path} is a zip file but not a torch checkpoint (it holds no data.pkl)")
         self.prefix = pickles[0].removesuffix("data.pkl")
-        if f"{self.prefix}byteorder" in archive.namelist() and self.read("byteorder") != b"little":
+        if f"{self.prefix}byteorder" in names and self.read("byteorder", len("little")) != b"little":
             raise CheckpointError(f"{path} was written on a big-endian machine; save it again on a little-endian one")
         with archive.open(self.entry("data.pkl")) as stream:
             self.root = unpickle(stream, str(path))
@@ -95,22 +138,27 @@ class ZipContainer(Container):
             )
         return info
 
-    def read(self, name: str) -> bytes:
-        return self.archive.read(self.entry(name))
+    def read(self, name: str, most: int) -> bytes:
+        """At most ``most`` bytes; where that is all, with its checksum checked."""
+        with self.archive.open(self.entry(name)) as stream:
+            data = stream.read(most)
+            stream.read(1)  # the checksum is compared at the end
+        return data
 
-    def storage(self, ref: StorageRef, size: int) -> bytes:
-        if self.entry(f"data/{ref.key}").file_size != size:
+    def bytes_of(self, ref: StorageRef, size: int) -> bytes:
+        data = self.read(f"data/{ref.key}", size) if self.entry(f"data/{ref.key}").file_size == size else b""
+        if len(data) != size:
             raise CheckpointError(
-                f"{self.path}: storage {ref.key!r} is not of the stated {size} bytes; the file is damaged"
+                f"{self.path}: storage {short(ref.key)} is not of the stated {size} bytes; the file is damaged"
             )
-        return self.read(f"data/{ref.key}")
+        return data
 
 
 class LegacyContainer(Container):
     """torch before 1.6: five pickles in a row, then the storages."""
 
-    def __init__(self, path: Path, stream: IO[bytes]) -> None:
-        super().__init__(path)
+    def __init__(self, path: Path, size: int, stream: IO[bytes]) -> None:
+        super().__init__(path, size)
         self.stream = stream
         what = str(path)
         magic = unpickle(stream, what)
@@ -125,15 +173,18 @@ class LegacyContainer(Container):
         self.root = unpickle(stream, what, refs)
         self.at: dict[str, int] = {}
         for key in unpickle(stream, what):
+            if not isinstance(key, str) or key not in refs or key in self.at:
+                raise CheckpointError(f"{path}: its list of storages is damaged; fetch it again")
             ref = refs[key]
             if int.from_bytes(stream.read(8), "little") != ref.count:
-                raise CheckpointError(f"{path}: storage {key!r} is not of the stated size; the file is damaged")
+                raise CheckpointError(f"{path}: storage {short(key)} is not of the stated size; the file is damaged")
             self.at[key] = stream.tell()
             stream.seek(ref.count * getattr(torch, ref.dtype).itemsize, 1)
 
-    def storage(self, ref: StorageRef, size: int) -> bytes:
+    def bytes_of(self, ref: StorageRef, size: int) -> bytes:
         self.stream.seek(self.at[ref.key])
-        if size > self.path.stat().st_size or len(data := self.stream.read(size)) != size:
+        data = self.stream.read(size)
+        if len(data) != size:
             raise CheckpointError(f"{self.path} is truncated; fetch it again")
         return data
 
@@ -144,19 +195,32 @@ def container(path: Path) -> Iterator[Container]:
 
     Raises:
         UnsafeCheckpointError: it asks for something other than tensors and layers.
-        CheckpointError: truncated, damaged, or no torch file.
+        CheckpointError: truncated, damaged, no torch file, or no regular file.
     """
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
+            size = os.fstat(stream.fileno()).st_size
             if stream.read(2) == b"PK":
-                with zipfile.ZipFile(stream) as archive:
-                    yield ZipContainer(path, archive)
+                reader = _ZipReader(stream.raw)
+                with zipfile.ZipFile(reader) as archive:
+                    reader.most = size
+                    yield ZipContainer(path, size, archive)
             else:
                 stream.seek(0)
-                yield LegacyContainer(path, stream)
+                yield LegacyContainer(path, size, stream)
     except DAMAGE as error:
-        text = " ".join(str(error).split())[:80]
-        raise CheckpointError(f"{path} is truncated or damaged ({text}); fetch it again") from None
+        raise CheckpointError(f"{path} is truncated or damaged ({short(error)}); fetch it again") from None
+
+
+class _ZipReader(io.BufferedReader):
+    """A zip file while its directory is read, which Python reads in one piece and unfolds to ten times the memory."""
+
+    most = MAX_DIRECTORY
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size > self.most:
+            raise zipfile.BadZipFile("its directory is longer than that of any checkpoint")
+        return super().read(size)
 
 
 def read_published(path: Path) -> PublishedFile:
@@ -187,33 +251,51 @@ def read_published(path: Path) -> PublishedFile:
 
 
 def _tensors(model: Inert, path: Path) -> Iterator[tuple[str, TensorRef]]:
-    """(key, tensor) of a module and everything below it, in the order of registration."""
-    pending: list[tuple[str, Any]] = [("", model)]
-    for _ in range(MAX_LAYERS):
-        if not pending:
-            return
+    """(key, tensor) of a module and everything below it, in the order of registration.
+
+    A module that has several places, as a shared activation has, is entered at its first.
+
+    Raises:
+        CheckpointError: there are more tensors, or deeper ones, than in any model.
+    """
+    pending: list[tuple[str, Inert]] = [("", model)]
+    entered: set[int] = set()
+    names = 0
+    while pending:
         prefix, module = pending.pop()
-        state = module.state if isinstance(module, Inert) and isinstance(module.state, dict) else {}
-        for group in ("_parameters", "_buffers"):
-            for name, ref in _group(state, group):
-                if isinstance(ref, TensorRef):
-                    yield f"{prefix}{name}", ref
-        pending.extend((f"{prefix}{name}.", child) for name, child in reversed(_group(state, "_modules")))
-    raise CheckpointError(f"{path}: the model in it has no end; the file is damaged or forged")
+        if id(module) in entered or not isinstance(module.state, dict):
+            continue
+        entered.add(id(module))
+        children, *own = (_group(module.state, group) for group in ("_modules", "_parameters", "_buffers"))
+        names += sum(len(group) for group in (children, *own))
+        if names > MAX_NAMES or len(prefix) > MAX_NAME:
+            raise CheckpointError(f"{path}: the model in it is larger than any YOLOv9; the file is damaged or forged")
+        yield from ((f"{prefix}{name}", ref) for group in own for name, ref in group if isinstance(ref, TensorRef))
+        pending.extend((f"{prefix}{name}.", child) for name, child in reversed(children) if isinstance(child, Inert))
 
 
-def _group(state: dict[Any, Any], name: str) -> list[tuple[Any, Any]]:
+def _group(state: dict[Any, Any], name: str) -> list[tuple[str, Any]]:
     group = state.get(name)
-    return list(group.items()) if isinstance(group, dict) else []
+    items = group.items() if isinstance(group, dict) else ()
+    return [(key, value) for key, value in items if isinstance(key, str) and len(key) <= MAX_NAME]
 
 
 def _names(model: Inert, path: Path) -> tuple[str, ...]:
+    """Class names by index; whole numbers among them stand as their digits."""
     names = model.state.get("names")
     if isinstance(names, dict):
-        names = [names[i] for i in range(len(names))] if set(names) == set(range(len(names))) else None
-    if not isinstance(names, (list, tuple)) or not names or not all(isinstance(name, str) for name in names):
+        numbers = range(len(names))
+        if all(i in names for i in numbers):
+            names = [names[i] for i in numbers]
+        elif all(str(i) in names for i in numbers):
+            names = [names[str(i)] for i in numbers]
+    if not isinstance(names, (list, tuple)) or not names:
         raise CheckpointError(f"{path}: the model in it states no class names")
-    return tuple(names)
+    for index, name in enumerate(names):
+        if not (isinstance(name, str) or (type(name) is int and abs(name) < 1 << 63)):
+            raise CheckpointError(f"{path}: the name of class {index} is a {type(name).__name__}; expected text")
+    check_names(path, texts := tuple(str(name) for name in names))
+    return texts
 
 
 def _is_number(value: Any) -> bool:

@@ -1,0 +1,31 @@
+"""Class names as a checkpoint states them."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+from edge_yolov9.errors import CheckpointError
+from edge_yolov9.text import short
+
+MAX_NAME = 200
+"""Longest class name, characters."""
+
+BROKEN = {"Cc": "a control character", "Cs": "half a character", "Zl": "a line break", "Zp": "a line break"}
+"""Unicode category -> what is wrong with a name that holds one."""
+
+
+def check_names(path: Path, names: Sequence[str]) -> None:
+    """Refuse names that no terminal, file or label map could hold.
+
+    Raises:
+        CheckpointError: one is empty, longer than 200 characters, or holds a control character or half a character.
+    """
+    for index, name in enumerate(names):
+        if not name.strip() or len(name) > MAX_NAME:
+            wrong = f"{len(name)} characters long" if name.strip() else "empty"
+            raise CheckpointError(f"{path}: the name of class {index} is {wrong}; expected 1 to {MAX_NAME} characters")
+        broken = next((what for char in name if (what := BROKEN.get(unicodedata.category(char)))), None)
+        if broken is not None:
+            raise CheckpointError(f"{path}: the name of class {index} ({short(ascii(name))}) holds {broken}")
