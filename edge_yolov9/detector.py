@@ -87,6 +87,11 @@ class Detector:
         self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()
         self._closed = False
 
+    @property
+    def note(self) -> str:
+        """What a reader of results must know of the runtime, one line: a fall-back and its reason; "" for nothing."""
+        return self._lane.note
+
     def __call__(self, frame: NDArray[np.uint8]) -> Detections:
         """Find objects in one frame.
 
@@ -100,8 +105,7 @@ class Detector:
             InputError: the frame is of another type or shape.
             InferenceError: the runtime failed, the model gave NaN, or the detector is closed.
         """
-        with self._lane.turn:
-            return self._lane.detect(frame, self.options)
+        return self._lane.detect(frame, self.options)
 
     def batch(self, frames: Sequence[NDArray[np.uint8]]) -> list[Detections]:
         """Find objects in several frames at the same time; the results in the order of ``frames``.

@@ -21,15 +21,23 @@ from edge_yolov9.variants import REG_MAX, STRIDES
 
 
 class Turn:
-    """A lock that goes to whoever has waited longest: with ``threading.Lock`` one busy camera can starve another."""
+    """A lock that goes to whoever has waited longest: with ``threading.Lock`` one busy camera can starve another.
+
+    Who holds it may take it again.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._waiting: deque[object] = deque()
+        self._holder, self._depth = 0, 0
+        """The thread that holds it, and how often."""
 
     def __enter__(self) -> None:
         me = object()
         with self._changed:
+            if self._holder == threading.get_ident():
+                self._depth += 1
+                return
             self._waiting.append(me)
             try:
                 self._changed.wait_for(lambda: self._waiting[0] is me)
@@ -37,11 +45,16 @@ class Turn:
                 self._waiting.remove(me)
                 self._changed.notify_all()
                 raise
+            self._holder, self._depth = threading.get_ident(), 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._changed:
+            self._depth -= 1
+            if self._depth:
+                return
+            self._holder = 0
             self._waiting.popleft()
             self._changed.notify_all()
 
@@ -78,39 +91,68 @@ class Lane:
 
     def __init__(self, session: Session, postprocess: Postprocess) -> None:
         self.turn = Turn()
-        """Held while a frame is on its way."""
+        """Held while a frame is on its way; a caller who needs several steps without another frame between holds it."""
         self._session: Session | None = session
         self._size = postprocess.input_size
         self.finish = postprocess
         """Raw maps, their placement and options to detections in pixels of the frame."""
-        self.canvas = np.full((*self._size, 3), PAD_VALUE, np.uint8)
-        """The session's input, (height, width, 3) uint8 BGR, after :meth:`place`."""
+        self._canvas = np.full((*self._size, 3), PAD_VALUE, np.uint8)
+        """The session's input, (height, width, 3) uint8 BGR, after :meth:`place`; not used where the session itself
+        letterboxes."""
 
     def detect(self, frame: Any, options: DecodeOptions) -> Detections:
-        """Find objects in one frame (H, W, 3) uint8 BGR or (H, W) grey; the caller has the turn.
+        """Find objects in one frame (H, W, 3) uint8 BGR or (H, W) grey, when it is its turn.
 
         Raises:
             InputError: the frame is of another type or shape.
             InferenceError: the runtime failed, the model gave NaN, or the lane is closed.
         """
-        return self.finish(*self.run(frame), options)
+        with self.turn:
+            return self.finish(*self.run(frame), options)
 
     def run(self, frame: Any) -> tuple[list[NDArray[Any]], Letterbox]:
         """The raw maps of a frame, and where it lies in the input; errors as for :meth:`detect`."""
-        if self._session is None:
-            raise InferenceError("this Detector is closed; open the bundle again")
         frame = checked_frame(frame)
-        if frame.shape[:2] == getattr(self._session, "frame_size", None):
-            raw = self._session.infer_frame(frame)  # type: ignore[attr-defined]  # letterboxed on the GPU
-            return raw, Letterbox.fit(frame.shape[:2], self._size)
         placed = self.place(frame)
-        return self._session.infer(self.canvas), placed
+        return self.infer(frame), placed
 
     def place(self, frame: NDArray[np.uint8]) -> Letterbox:
-        """Letterbox (H, W, 3) BGR into ``canvas``."""
+        """Where a frame (H, W, 3) BGR lies in the input; letterboxed, unless the session does that.
+
+        Raises:
+            InferenceError: the lane is closed.
+        """
         placed = Letterbox.fit((frame.shape[0], frame.shape[1]), self._size)
-        placed.apply(frame, self.canvas)
+        if frame.shape[:2] != self._open().frame_size:
+            placed.apply(frame, self._canvas)
         return placed
+
+    def infer(self, frame: NDArray[np.uint8]) -> list[NDArray[Any]]:
+        """The raw maps of a frame that has just been placed.
+
+        Raises:
+            InferenceError: the runtime failed, or the lane is closed.
+        """
+        session = self._open()
+        return session.infer_frame(frame) if frame.shape[:2] == session.frame_size else session.infer(self._canvas)
+
+    @property
+    def note(self) -> str:
+        """What the session says of itself; see :class:`edge_yolov9.registry.Session`."""
+        return "" if self._session is None else self._session.note
+
+    def bare(self) -> None:
+        """Run the runtime once more on what is in place: what :meth:`infer` costs without our part of it.
+
+        Raises:
+            InferenceError: the lane is closed.
+        """
+        self._open().bare()
+
+    def _open(self) -> Session:
+        if self._session is None:
+            raise InferenceError("this Detector is closed; open the bundle again")
+        return self._session
 
     def close(self) -> None:
         """Free the runtime, after the frame under way. Calling it twice does no harm."""

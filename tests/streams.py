@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_yolov9 import Detections, Detector
+from edge_yolov9 import Detections, Detector, registry
 from edge_yolov9.bundle import Bundle, InputRule, Manifest, TensorSpec
 from edge_yolov9.errors import SourceError
 from edge_yolov9.video.capture import Capture
@@ -35,7 +35,7 @@ needs_gstreamer = pytest.mark.skipif(
 )
 
 
-class Session:
+class Session(registry.Session):
     """Sees one object, whose score tells the brightness of the frame; 255 is answered with NaN."""
 
     def __init__(self, seconds: Callable[[], float] = lambda: 0.0) -> None:
@@ -52,6 +52,8 @@ class Session:
         raw[1][0, 9] = np.nan if value == 255 else value / 50
         self.busy = False
         return raw
+
+    def bare(self) -> None: ...
 
     def close(self) -> None:
         assert not self.busy

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from edge_yolov9.bench.sensors.probe import MISSING
-from edge_yolov9.bundle import Manifest
 
 LEAST_SECONDS = 60.0
 LEAST_FRAMES = 100
@@ -31,13 +30,6 @@ def collect(found: Mapping[str, Any], before: float | None, beside: float | None
         *_length(found["latency"]),
         *_noise(found["latency"]),
     ]
-
-
-def elsewhere(manifest: Manifest) -> list[str]:
-    """LiteRT runs the model that was not compiled for the NPU."""
-    if "npu" not in manifest.extra:
-        return []
-    return [f"the bundle is for {manifest.board}, but the model ran on the CPU: none of these figures is of the NPU"]
 
 
 def _governor(governor: Any) -> list[str]:

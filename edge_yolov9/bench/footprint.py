@@ -65,10 +65,11 @@ def packages(runtime: str) -> dict[str, Any]:
 
     What the system's own package manager brought (TensorRT, CUDA) is not counted; ``note`` says so.
     """
-    module = target(runtime).runtime
+    row = target(runtime)
+    module = row.runtime
     owners = importlib.metadata.packages_distributions().get(module or "", [])
     found: dict[str, dict[str, Any]] = {}
-    for name in required(["edge-yolov9", *owners]):
+    for name in required(["edge-yolov9", *owners, *([] if row.built_in else [row.distribution.split()[0]])]):
         installed = importlib.metadata.distribution(name)
         found[name] = {"version": installed.version, "mb": rounded(installed_bytes(installed) / MB)}
     total = rounded(sum(package["mb"] for package in found.values()))

@@ -24,13 +24,13 @@ Encoded = Sequence[NDArray[np.uint8]]
 
 
 class Pipeline:
-    """A :class:`edge_yolov9.Detector`'s way from frame to detections, in steps that can be timed."""
+    """A :class:`edge_yolov9.Detector`'s way from frame to detections, in the steps of its :class:`Lane`."""
 
     def __init__(self, bundle: Bundle, session: Session) -> None:
-        self.session = session
-        self._lane = Lane(session, Postprocess.of(bundle.manifest))
+        lane = Lane(session, Postprocess.of(bundle.manifest))
+        self._lane = lane
         self._options = deployed(bundle.manifest.thresholds)
-        self.canvas, self.place = self._lane.canvas, self._lane.place
+        self.place, self.infer, self.bare, self.close = lane.place, lane.infer, lane.bare, lane.close
 
     def finish(self, raw: Sequence[NDArray[Any]], placed: Letterbox) -> Detections:
         """Raw maps to detections in pixels of the frame."""

@@ -14,9 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_yolov9.bench.frames import Encoded, Image, Pipeline, decoded, describe
-from edge_yolov9.bench.sensors.probe import missing
 from edge_yolov9.bench.spread import ROUNDS, few, rounded, summary
-from edge_yolov9.registry import Session
 
 WARM_UP = 10
 LEAST_FRAMES = 20
@@ -47,22 +45,21 @@ def by_stage(pipeline: Pipeline, encoded: Encoded, frames: int, limit_s: float =
         ``batch``, ``frames``, ``stages`` (summaries in ms), ``session``, ``bare``, ``overhead`` (all but capture and
         bare call), ``overhead_percent`` of the bare call, ``objects_per_frame``.
     """
-    bare = getattr(pipeline.session, "bare", None)
     times = np.empty((frames, 5))
     alone = np.empty(frames)
     objects, count, end = 0, 0, time.monotonic() + limit_s
     while count < frames and (count < LEAST_FRAMES or time.monotonic() < end):
-        if bare is not None and count % 2:
-            alone[count] = _timed(bare)
+        if count % 2:
+            alone[count] = _timed(pipeline.bare)
         times[count], found = _frame(pipeline, encoded[count % len(encoded)])
         objects += found
-        if bare is not None and not count % 2:
-            alone[count] = _timed(bare)
+        if not count % 2:
+            alone[count] = _timed(pipeline.bare)
         count += 1
     return {
         "batch": 1,
         "frames": describe(encoded),
-        **_stages(times[:count], None if bare is None else alone[:count]),
+        **_stages(times[:count], alone[:count]),
         "objects_per_frame": rounded(objects / count),
     }
 
@@ -74,35 +71,31 @@ def _frame(pipeline: Pipeline, item: NDArray[np.uint8]) -> tuple[NDArray[np.floa
     marks.append(time.perf_counter())
     placed = pipeline.place(frame)
     marks.append(time.perf_counter())
-    raw = pipeline.session.infer(pipeline.canvas)
+    raw = pipeline.infer(frame)
     marks.append(time.perf_counter())
     found = pipeline.finish(raw, placed)
     marks.append(time.perf_counter())
     return 1000 * np.append(np.diff(marks), marks[-1] - marks[0]), len(found.xyxy)
 
 
-def _stages(times: NDArray[np.float64], alone: NDArray[np.float64] | None) -> dict[str, Any]:
+def _stages(times: NDArray[np.float64], alone: NDArray[np.float64]) -> dict[str, Any]:
     """``times`` (frames, 5): capture, letterbox, session, decode and NMS, total; ``alone`` (frames,): bare call; ms."""
     capture, letterbox, session, finish, total = times.T
-    found: dict[str, Any] = {
+    overhead = summary(total - capture - alone)
+    return {
         "stages": {
             "capture": summary(capture),
             "letterbox": summary(letterbox),
-            "transfer": missing("the session has no call that runs the runtime alone"),
-            "inference": summary(session),
+            "transfer": summary(session - alone),
+            "inference": summary(alone),
             "decode_nms": summary(finish),
             "total": summary(total),
         },
         "session": summary(session),
-        "bare": missing("the session has no call that runs the runtime alone"),
-        "overhead": summary(letterbox + finish),
+        "bare": summary(alone),
+        "overhead": overhead,
+        "overhead_percent": rounded(100 * overhead["p50"] / float(np.median(alone))),
     }
-    if alone is not None:
-        found["stages"] |= {"transfer": summary(session - alone), "inference": summary(alone)}
-        found |= {"bare": summary(alone), "overhead": summary(total - capture - alone)}
-    base = float(np.median(session if alone is None else alone))
-    found["overhead_percent"] = rounded(100 * found["overhead"]["p50"] / base)
-    return found
 
 
 def sustained(pipeline: Pipeline, encoded: Encoded, seconds: float) -> dict[str, Any]:
@@ -147,25 +140,33 @@ def _rounds(ends: list[float], begin: float) -> list[NDArray[np.float64]]:
     return [part for part in np.array_split(marks, ROUNDS, axis=1) if part.shape[1] > 1]
 
 
-def throughput(sessions: Sequence[Session], image: Image, seconds: float) -> dict[str, Any]:
-    """Inferences per second of all sessions together, each driven by a thread: median and range of rounds."""
-    rates = [_rate(sessions, image, seconds / ROUNDS) for _ in range(ROUNDS)]
-    return {"sessions": len(sessions), "fps": few(rates)}
+def throughput(pipelines: Sequence[Pipeline], frame: Image, seconds: float) -> dict[str, Any]:
+    """Inferences per second of all sessions together, each driven by a thread: median and range of rounds.
+
+    Args:
+        pipelines: one per session.
+        frame: (H, W, 3) uint8 BGR, letterboxed once, or by the session itself where it does that.
+        seconds: how long it takes.
+    """
+    for pipeline in pipelines:
+        pipeline.place(frame)
+    rates = [_rate(pipelines, frame, seconds / ROUNDS) for _ in range(ROUNDS)]
+    return {"sessions": len(pipelines), "fps": few(rates)}
 
 
-def _rate(sessions: Sequence[Session], image: Image, seconds: float) -> float:
-    counts, failures = [0] * len(sessions), []
+def _rate(pipelines: Sequence[Pipeline], frame: Image, seconds: float) -> float:
+    counts, failures = [0] * len(pipelines), []
     begin = time.perf_counter()
 
     def drive(index: int) -> None:
         try:
             while time.perf_counter() < begin + seconds or not counts[index]:
-                sessions[index].infer(image)
+                pipelines[index].infer(frame)
                 counts[index] += 1
         except Exception as error:  # raised below, in the caller's thread
             failures.append(error)
 
-    workers = [threading.Thread(target=drive, args=(index,)) for index in range(len(sessions))]
+    workers = [threading.Thread(target=drive, args=(index,)) for index in range(len(pipelines))]
     for worker in workers:
         worker.start()
     for worker in workers:

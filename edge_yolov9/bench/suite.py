@@ -89,7 +89,7 @@ def measure(
         **throttling.section(idle, load),
         "throttling": throttling.throttling(load, timed["sustained"]["timeline"], timed["sustained"]["seconds"]),
     }
-    found["warnings"] = [*caveats.elsewhere(opened.manifest), *notices, *caveats.collect(found, before, beside)]
+    found["warnings"] = [*notices, *caveats.collect(found, before, beside)]
     return found
 
 

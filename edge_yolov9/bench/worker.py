@@ -8,7 +8,7 @@ from typing import Any
 
 from edge_yolov9 import bundle as bundles
 from edge_yolov9.bench import child, stages
-from edge_yolov9.bench.frames import Pipeline, pictures
+from edge_yolov9.bench.frames import Pipeline, decoded, pictures
 from edge_yolov9.registry import concurrency, open_session, open_sessions
 
 THROUGHPUT_S = 10.0
@@ -41,7 +41,10 @@ def measure(settings: dict[str, Any], progress: child.Progress) -> dict[str, Any
     bundle = bundles.read(settings["bundle"])
     runtime, threads, seconds = settings["runtime"], settings["threads"], settings["seconds"]
     encoded = pictures([Path(name) for name in settings["images"]])
-    pipeline = Pipeline(bundle, open_session(bundle, runtime, threads))
+    session = open_session(bundle, runtime, threads)
+    if session.note:
+        notices.texts[session.note] = None
+    pipeline = Pipeline(bundle, session)
     found: dict[str, Any] = {"warm_up": stages.warm_up(pipeline, encoded)}
     progress(f"latency by stage, {settings['frames']} frames")
     found |= stages.by_stage(pipeline, encoded, settings["frames"])
@@ -49,14 +52,16 @@ def measure(settings: dict[str, Any], progress: child.Progress) -> dict[str, Any
     found["sustained"] = stages.sustained(pipeline, encoded, seconds)
     share = min(THROUGHPUT_S, seconds / 6)
     progress(f"throughput, {2 * share:.2g} s")
-    found["one"] = stages.throughput([pipeline.session], pipeline.canvas, share)
-    pipeline.session.close()
+    frame = decoded(encoded[0])
+    found["one"] = stages.throughput([pipeline], frame, share)
+    pipeline.close()
     sessions = open_sessions(bundle, runtime, threads, concurrency(runtime or bundle.manifest.target))
-    for session in sessions:
-        session.infer(pipeline.canvas)
-    found["all"] = stages.throughput(sessions, pipeline.canvas, share)
-    for session in sessions:
-        session.close()
+    pipelines = [Pipeline(bundle, session) for session in sessions]
+    for pipeline in pipelines:
+        pipeline(frame)
+    found["all"] = stages.throughput(pipelines, frame, share)
+    for pipeline in pipelines:
+        pipeline.close()
     found["notices"] = list(notices.texts)
     return found
 

@@ -13,26 +13,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_yolov9.cli._output import check_writable, write_json
+from edge_yolov9.cli._sizes import parse_size
+from edge_yolov9.cli._targets import TARGET_HELP, WithTargetOptions, chosen_options, known_target
 from edge_yolov9.cli._terminal import echo, echo_lines
-from edge_yolov9.registry import PRECISIONS, PRESETS, TARGETS
+from edge_yolov9.registry import PRECISIONS
 
 if TYPE_CHECKING:
     from edge_yolov9.bundle import Manifest
 
 
-def parse_size(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, int] | None:
-    """``640`` or ``384x640`` (height x width) -> (height, width)."""
-    if value is None:
-        return None
-    sides = value.lower().split("x")
-    if len(sides) > 2 or not all(side.isdecimal() and int(side) for side in sides):
-        raise click.BadParameter(f"expected a size like 640 or 384x640 (height x width), got {value!r}")
-    return int(sides[0]), int(sides[-1])
-
-
-@click.command()
+@click.command(cls=WithTargetOptions)
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option("--target", required=True, type=click.Choice(list(TARGETS)), help="What will run the model.")
+@click.option("--target", required=True, metavar="TARGET", callback=known_target, help=TARGET_HELP)
 @click.option("--device", metavar="BOARD", help="Board; edge-yolov9 targets lists them. The first when left out.")
 @click.option(
     "--precision",
@@ -61,14 +53,6 @@ def parse_size(_: click.Context, __: click.Parameter, value: str | None) -> tupl
     metavar="STEPS",
     help="Of INT8 weights on the calibration images, without labels, where too much is lost; 0 for none.",
 )
-@click.option(
-    "--camera",
-    metavar="SIZE",
-    callback=parse_size,
-    help="jetson: frames of 720x1280 (height x width) are letterboxed on the GPU.",
-)
-@click.option("--dla", is_flag=True, help="jetson: mark what runs on the DLA; untested on hardware.")
-@click.option("--preset", type=click.Choice(list(PRESETS)), help="frigate: its model layout and configuration too.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the manifest there too; - for standard output.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder of the bundle.")
 def compile(checkpoint: Path, json_file: str | None, output: Path, **options: Any) -> None:
@@ -84,6 +68,7 @@ def compile(checkpoint: Path, json_file: str | None, output: Path, **options: An
     from edge_yolov9.scoring.delta import table
 
     options["input_size"] = options.pop("imgsz")
+    options["target_options"] = chosen_options(options, options["target"])
     make = auto.compile_fastest if options["precision"] == "auto" else compile_checkpoint
     bundle = make(checkpoint, CompileOptions(**options), output, lambda line: echo(f"  {line}", err=True))
     if bundle.manifest.accuracy is not None:

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_yolov9.cli._output import JsonLines, check_writable, write_json
+from edge_yolov9.cli._targets import RUNTIME_HELP, known_target
 from edge_yolov9.cli._terminal import echo
 from edge_yolov9.errors import InputError, SourceError
-from edge_yolov9.registry import TARGETS
 from edge_yolov9.text import printable
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def parse_address(_: click.Context, __: click.Parameter, value: str | None) -> t
 @click.option("--iou", type=float, help="Overlap above which the weaker box goes; the bundle's (0.45) when left out.")
 @click.option("--max-detections", type=int, help="Most boxes per frame; the bundle's (300) when left out.")
 @click.option("--threads", type=int, help="CPU threads; the runtime's default when left out.")
-@click.option("--runtime", type=click.Choice(list(TARGETS)), help="onnx runs a jetson bundle where there is no Jetson.")
+@click.option("--runtime", metavar="TARGET", callback=known_target, help=RUNTIME_HELP)
 def detect(
     bundle: Path,
     source: str,

@@ -126,8 +126,8 @@ def show(found: Mapping[str, Any]) -> None:
         _line("model" if name == found["model"] else "", f"{name}, {count / 1e6:.2f} MB")
     if "plan" in found["extra"]:
         _tree("int8", _int8(found["extra"]))
-    if isinstance(found["extra"].get("jetson"), Mapping):
-        _tree("jetson", {ESTIMATED.get(key, key): value for key, value in found["extra"]["jetson"].items()})
+    if isinstance(own := found["extra"].get(found["target"]), Mapping):  # what the target says of its graph
+        _tree(found["target"], {ESTIMATED.get(key, key): value for key, value in own.items()})
     if "auto" in found["extra"]:
         _tree("auto", found["extra"]["auto"])
     if "npu" in found["extra"]:

@@ -29,19 +29,13 @@ def build(bundle: Path, json_file: str | None) -> None:
 
     Runs the bundle's check pictures; INT8 that does not pass is replaced by FP16, and a warning says so.
     """
-    from edge_yolov9.registry import module, open_session
+    from edge_yolov9.registry import check_runtime, module, target
 
     check_writable(json_file)
     opened = _jetson_bundle(bundle)
+    check_runtime(target(opened.manifest.target), "this bundle")
     with _messages():
-        session: Any = open_session(opened)
-        loaded = session.loaded
-        session.close()
-        if module("jetson", "cache").read(loaded.file) is None:
-            raise click.ClickException(
-                f"the engine was built, but could not be kept in {loaded.file.parent}; make room there, or set "
-                "EDGE_YOLOV9_CACHE to a folder that can be written"
-            )
+        loaded = module(opened.manifest.target, "session").build(opened)
     found = {
         "bundle": str(bundle),
         "engine": str(loaded.file),
@@ -67,13 +61,13 @@ def check(bundle: Path, runtime: str | None, json_file: str | None) -> None:
     from edge_yolov9.files import finite
     from edge_yolov9.registry import module, open_session
 
-    checks = module("jetson", "check")
     check_writable(json_file)
     opened = _jetson_bundle(bundle)
+    checks = module(opened.manifest.target, "check")
     with _messages():
-        session: Any = open_session(opened, runtime)
+        session = open_session(opened, runtime)
     try:
-        precision = session.loaded.precision if hasattr(session, "loaded") else opened.manifest.precision
+        precision = session.precision or opened.manifest.precision
         heads = checks.compare(session, opened, precision)
     finally:
         session.close()

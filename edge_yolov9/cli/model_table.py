@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_yolov9 import bundle as bundles
+from edge_yolov9 import registry
 from edge_yolov9.bench import latency
 from edge_yolov9.bench.spread import few
 from edge_yolov9.bundle import Bundle
@@ -95,7 +96,7 @@ def _compile(request: Request, scratch: Path, tell: Tell) -> list[Bundle]:
     if unknown or not request.sizes:
         raise InputError(f"--models takes letters of {''.join(VARIANTS)}, got {request.sizes!r}")
     target = request.target or next((name for name, one in TARGETS.items() if one.runtime), None)
-    if target is None or TARGETS[target].runtime is None:
+    if target is None or registry.target(target).runtime is None:
         raise InputError(f"the runtime of {target or 'every target'} is not installed here; give bundles that run here")
     import torch
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_yolov9.cli._output import check_writable, write_json
+from edge_yolov9.cli._sizes import parse_size
+from edge_yolov9.cli._targets import known_target
 from edge_yolov9.cli._terminal import echo, echo_lines, live
-from edge_yolov9.cli.compile import parse_size
 from edge_yolov9.errors import InputError
 from edge_yolov9.files import finite
-from edge_yolov9.registry import TARGETS
 
 if TYPE_CHECKING:
     from edge_yolov9.report.page import Page
@@ -37,7 +37,7 @@ MODES = ("score", "compare", "model_table", "detections_only")
 @click.option("--compare", is_flag=True, help="Compare two report.json: what changed beyond noise.")
 @click.option("--model-table", is_flag=True, help="T S M C E: parameters, GFLOPs, size, latency here, published AP.")
 @click.option("--imgsz", metavar="SIZE", callback=parse_size, help="--model-table: 640 when left out.")
-@click.option("--target", type=click.Choice(list(TARGETS)), help="--model-table: what runs here when left out.")
+@click.option("--target", metavar="TARGET", callback=known_target, help="--model-table: what runs here when left out.")
 @click.option("--models", metavar="LETTERS", help="--model-table: which are compiled and timed; tsmce when left out.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the JSON there too; - for standard output.")
 def report(paths: tuple[Path, ...], json_file: str | None, **options: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -14,34 +15,48 @@ from edge_yolov9.cli._terminal import echo
 @click.option("--device", metavar="BOARD", help="Explain one board.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the list there; - for standard output.")
 def targets(device: str | None, json_file: str | None) -> None:
-    """Targets and boards, and what works on this machine."""
+    """Targets and boards, and what works on this machine.
+
+    Installed packages may bring targets of their own (docs/adding-a-target.md); one that does not load is a line on
+    standard error.
+    """
+    from edge_yolov9 import registry
     from edge_yolov9.errors import TargetError
-    from edge_yolov9.registry import TARGETS, profiles
 
     found: dict[str, Any] = {}
-    unread = ""
-    for name, target in TARGETS.items():
+    unread: list[str] = registry.collisions()
+    for name in registry.names():
         try:
-            known = profiles(name)
-        except TargetError as error:  # Python 3.10 without a TOML reader: the targets are still worth showing
-            known, unread = {"boards": {}}, str(error)
-        found[name] = {"title": target.title, "runtime": target.runtime, "extra": target.extra, **known}
+            target = registry.target(name)
+        except TargetError as error:
+            unread.append(str(error))
+            continue
+        entry: dict[str, Any] = {"title": target.title, "runtime": target.runtime, "extra": target.extra, "boards": {}}
+        if not target.built_in:
+            entry["distribution"] = target.distribution
+        found[name] = entry
+        try:
+            known = registry.profiles(name)
+        except TargetError as error:  # e.g. Python 3.10 without a TOML reader: the targets are still worth showing
+            unread.append(f"boards are not shown: {error}")
+            continue
+        entry["boards"] = {board.name: dict(board.table) for board in known.boards.values()}
+        if known.releases:
+            entry["releases"] = known.releases
     if device is not None:
-        if unread:
-            raise TargetError(unread)
-        found = _only(found, device)
+        found = _only(found, device, unread)
     if json_file != "-":
         for name, entry in found.items():
             _show(name, entry)
             if device is not None:
                 _explain(entry, entry["boards"].get(device, {}))
-    if unread:
-        echo(f"boards are not shown: {unread}", err=True)
+    for line in dict.fromkeys(unread):
+        echo(line, err=True)
     if json_file is not None:
         write_json(found, json_file)
 
 
-def _only(found: dict[str, Any], device: str) -> dict[str, Any]:
+def _only(found: dict[str, Any], device: str, unread: list[str]) -> dict[str, Any]:
     """The targets that have a board of this name, with that board alone."""
     from edge_yolov9.errors import TargetError
 
@@ -52,25 +67,26 @@ def _only(found: dict[str, Any], device: str) -> dict[str, Any]:
     }
     if not chosen:
         known = ", ".join(board for entry in found.values() for board in entry["boards"])
-        raise TargetError(f"unknown board {device!r}; expected one of {known}")
+        raise TargetError(f"unknown board {device!r}; expected one of {known}" if known else unread[0])
     return chosen
 
 
 def _show(name: str, entry: dict[str, Any]) -> None:
-    works = f"works here ({entry['runtime']})"
-    echo(f"{name:<10}{entry['title']:<40}{works if entry['runtime'] else 'runtime not installed here'}")
+    works = f"works here ({entry['runtime']})" if entry["runtime"] else "runtime not installed here"
+    brought = f", by {entry['distribution']}" if "distribution" in entry else ""
+    echo(f"{name:<10}{entry['title']:<40}{works}{brought}")
     for board, profile in entry["boards"].items():
         tested = ", ".join(profile["tested"]) or "untested"
         echo(f"  {board:<18}{profile['title']:<42}{'/'.join(profile['precisions'])}; {tested}")
 
 
-def _explain(entry: dict[str, Any], profile: dict[str, Any]) -> None:
+def _explain(entry: Mapping[str, Any], profile: Mapping[str, Any]) -> None:
     """Every line of a profile, and what the system releases that it names bring."""
     releases = entry.get("releases", {})
     for key, value in profile.items():
-        if key == "jetpack":
+        if isinstance(value, list) and value and all(str(item) in releases for item in value):
             for release in value:
-                brings = ", ".join(f"{part} {version}" for part, version in releases[release].items())
+                brings = ", ".join(f"{part} {version}" for part, version in releases[str(release)].items())
                 echo(f"    {key:<20}{release}: {brings}")
         elif isinstance(value, dict):
             for part, text in value.items():

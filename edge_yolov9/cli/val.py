@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_yolov9.cli._output import check_writable, write_json
+from edge_yolov9.cli._sizes import parse_size
+from edge_yolov9.cli._targets import RUNTIME_HELP, known_target
 from edge_yolov9.cli._terminal import echo, echo_lines
-from edge_yolov9.cli.compile import parse_size
 from edge_yolov9.errors import CheckpointError, InputError
-from edge_yolov9.registry import TARGETS
 from edge_yolov9.text import printable
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--confidence", default=0.001, show_default=True, help="Least score.")
 @click.option("--iou", default=0.7, show_default=True, help="Overlap above which the weaker box goes.")
 @click.option("--max-detections", default=300, show_default=True, help="Most boxes per image.")
-@click.option("--runtime", type=click.Choice(list(TARGETS)), help="onnx runs a jetson bundle where there is no Jetson.")
+@click.option("--runtime", metavar="TARGET", callback=known_target, help=RUNTIME_HELP)
 @click.option("--json", "json_file", metavar="FILE", help="Write the figures there; - for standard output.")
 def val(
     model: Path,
@@ -98,7 +98,7 @@ def _opened(
                     "target": manifest.target,
                     "precision": manifest.precision,
                     "runtime": runtime or manifest.target,
-                    "note": note,
+                    "note": note or detector.note or None,
                     "input_size": list(detector.input_size),
                 },
             )
@@ -127,7 +127,12 @@ def _opened(
 
 
 def _runtime(target: str, runtime: str | None) -> tuple[str | None, str | None]:
-    """A jetson bundle falls back to its portable graph where TensorRT is absent, and a note says so."""
-    if target != "jetson" or runtime is not None or TARGETS["jetson"].runtime is not None:
+    """The runtime to take, and a note where it is a stand-in, because the target's own is absent."""
+    from edge_yolov9 import registry
+
+    own = registry.target(target)
+    if runtime is not None or own.stand_in is None or own.runtime is not None:
         return runtime, None
-    return "onnx", "TensorRT is not installed here: the bundle's ONNX graph is measured in ONNX Runtime instead"
+    other = registry.target(own.stand_in)
+    absent = f"the {own.name} runtime ({' or '.join(own.runtimes)}) is not installed here"
+    return other.name, f"{absent}: the bundle is measured by the target {other.name} ({other.title}) instead"

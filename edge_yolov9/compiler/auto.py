@@ -18,6 +18,7 @@ from edge_yolov9.bundle import Bundle
 from edge_yolov9.compiler.pipeline import CompileOptions, compile_checkpoint
 from edge_yolov9.compiler.verify import CONSEQUENCE
 from edge_yolov9.errors import CompileError, RuntimeNotInstalled, TargetError
+from edge_yolov9.registry import Board
 
 MACHINE = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine())
 """Processor family of this machine, as Linux calls it."""
@@ -42,16 +43,16 @@ def compile_fastest(path: Path, options: CompileOptions, destination: Path, repo
         CompileError: no precision could be compiled within the budget.
         EdgeYoloError: what was handed over cannot be used.
     """
-    name, precisions = _board(options)
+    board = _board(options)
     table: dict[str, dict[str, Any]] = {}
     made: dict[str, Bundle] = {}
     with bundles.writing(destination) as folder, tempfile.TemporaryDirectory() as scratch:
-        for precision in precisions:
+        for precision in board.precisions:
             if precision == "int8" and options.calibration is None:
                 table[precision] = {"out": NO_IMAGES}
                 continue
             report(f"auto: {precision}")
-            candidate = replace(options, device=name, precision=precision)
+            candidate = replace(options, device=board.name, precision=precision)
             try:
                 made[precision] = compile_checkpoint(path, candidate, Path(scratch) / precision, report)
                 table[precision] = {"drop_points": (made[precision].manifest.accuracy or {}).get("drop_points")}
@@ -59,7 +60,7 @@ def compile_fastest(path: Path, options: CompileOptions, destination: Path, repo
                 table[precision] = {"out": str(error).partition(CONSEQUENCE)[0]}
         if not made:
             reasons = "; ".join(f"{precision}: {row['out']}" for precision, row in table.items())
-            raise CompileError(f"no precision of {name} is left, no bundle was written: {reasons}")
+            raise CompileError(f"no precision of {board.name} is left, no bundle was written: {reasons}")
         _measure(made, table)
         chosen = made[fastest(table)]
         shutil.copytree(chosen.path, folder, dirs_exist_ok=True)
@@ -68,8 +69,8 @@ def compile_fastest(path: Path, options: CompileOptions, destination: Path, repo
     return bundles.read(destination)
 
 
-def _board(options: CompileOptions) -> tuple[str, list[str]]:
-    """The board that this machine is, and its precisions.
+def _board(options: CompileOptions) -> Board:
+    """The board that this machine is.
 
     Raises:
         TargetError: it is another machine.
@@ -78,17 +79,21 @@ def _board(options: CompileOptions) -> tuple[str, list[str]]:
     if target.runtime is None:
         raise RuntimeNotInstalled(
             f"--precision auto measures on this machine, which has no {' or '.join(target.runtimes)}; choose a "
-            f'precision, or run it on the {target.name} device with "edge-yolov9[{target.extra}]" installed'
+            f"precision, or run it on the {target.name} device; {target.how_to_install}"
         )
-    here = [name for name, board in registry.boards(options.target).items() if board.get("machine") == MACHINE]
-    name, board = registry.board(options.target, options.device or next(iter(here), None))
-    device = board.get("device", "CPU")
-    if name not in here or (device != "CPU" and not registry.module(target.name, "session").present(device)):
+    here = [name for name, board in registry.boards(options.target).items() if board.machine == MACHINE]
+    board = registry.board(options.target, options.device or next(iter(here), None))
+    if board.name not in here or not _present(board, options.target):
         raise TargetError(
-            f"--precision auto measures on this machine, which is no {name} ({board['title']}); choose a "
+            f"--precision auto measures on this machine, which is no {board.name} ({board.title}); choose a "
             "precision, or run it there" + (f"; --device {here[0]} is this machine" if here else "")
         )
-    return name, list(board["precisions"])
+    return board
+
+
+def _present(board: Board, target: str) -> bool:
+    """Whether this machine has the part that the board computes on."""
+    return board.device in ("", "CPU") or bool(registry.module(target, "session").present(board.device))
 
 
 def _measure(made: Mapping[str, Bundle], table: dict[str, dict[str, Any]]) -> None:

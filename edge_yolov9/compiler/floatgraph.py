@@ -10,6 +10,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edge_yolov9.geometry import Image, planes
+from edge_yolov9.registry import Session
 
 Images = Iterable[NDArray[np.float32]]
 """(1, 3, H, W) RGB in [0, 1]."""
@@ -34,18 +35,24 @@ def run_session(model: onnx.ModelProto) -> Any:
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
-class GraphSession:
+class GraphSession(Session):
     """A graph in ONNX Runtime as a session; see :class:`edge_yolov9.registry.Session`."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         """``model``: (1, 3, H, W) RGB in [0, 1] -> the six raw tensors, float or with Q/DQ pairs."""
         self._session = run_session(model)
+        self._feed: dict[str, NDArray[np.float32]] = {}
         self._input = self._session.get_inputs()[0].name
 
     def infer(self, image: Image) -> list[NDArray[np.float32]]:
         """One letterboxed frame (height, width, 3) uint8 BGR -> six float32 arrays (channels, cells)."""
-        raw = self._session.run(None, {self._input: planes(image)})
+        self._feed = {self._input: planes(image)}
+        raw = self._session.run(None, self._feed)
         return [array.reshape(array.shape[1], -1) for array in raw]
+
+    def bare(self) -> None:
+        """The graph once more on the frame that came last."""
+        self._session.run(None, self._feed)
 
     def close(self) -> None:
         """Nothing is held beyond the object itself."""

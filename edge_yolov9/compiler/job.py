@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_yolov9 import registry
 from edge_yolov9.bundle import InputRule, TensorSpec
 from edge_yolov9.compiler.calibration import CalibrationSet
-from edge_yolov9.errors import CompileError
+from edge_yolov9.errors import CompileError, TargetError
+from edge_yolov9.files import from_json
 from edge_yolov9.model import RawHeads
+from edge_yolov9.registry import Board
 
 if TYPE_CHECKING:
-    from edge_yolov9.compiler.quantization import Plan
+    from edge_yolov9.compiler.quantization import Plan, Scheme
+
+T = TypeVar("T")
 
 OUTPUT_NAMES = ("box_p3", "class_p3", "box_p4", "class_p4", "box_p5", "class_p5")
 """Names and order of the raw tensors in every artifact."""
@@ -39,8 +44,8 @@ class EmitJob:
     """fp32, fp16 or int8."""
     calibration: CalibrationSet | None
     """Given exactly when the precision is int8."""
-    board: dict[str, Any]
-    """The profile from ``target.toml``."""
+    board: Board
+    """The board that the artifact is for, from ``target.toml``."""
     folder: Path
     """Where the model files go; everything in it ends up in the bundle."""
     scratch: Path
@@ -51,6 +56,8 @@ class EmitJob:
     """Given exactly when the precision is int8: made once, for every target the same way."""
     samples: CalibrationSet | None = None
     """Real images for :meth:`pictures` where the precision needs no calibration and the user named some."""
+    target_options: Mapping[str, object] = field(default_factory=dict)
+    """What the compilation was asked for beyond the options of every target; see :func:`read_options`."""
 
     @property
     def pictures_are(self) -> str:
@@ -100,3 +107,47 @@ class Emitted:
     """``{distribution: version}`` of the toolchain."""
     extra: dict[str, Any] = field(default_factory=dict)
     """What this target's session alone needs; ends up as ``manifest.extra``."""
+
+
+class Emitter(Protocol):
+    """What the module ``emit.py`` of a target offers."""
+
+    SCHEME: Scheme
+    """How the target's runtime quantizes."""
+
+    def check(self, board: Board, precision: str, target_options: Mapping[str, object]) -> None:
+        """Refuse before any work what cannot be emitted.
+
+        Raises:
+            TargetError: the board cannot do what was asked for.
+            CompileError: a tool is missing.
+        """
+
+    def emit(self, job: EmitJob) -> Emitted:
+        """Write the model files into ``job.folder``.
+
+        Raises:
+            CompileError: the target's toolchain failed.
+        """
+        ...
+
+
+def emitter(target: str) -> Emitter:
+    """The compile side of a target.
+
+    Raises:
+        TargetError: see :func:`edge_yolov9.registry.module`.
+    """
+    return cast(Emitter, registry.module(target, "emit"))
+
+
+def read_options(kind: type[T], given: Mapping[str, object]) -> T:
+    """A target's options as a dataclass of its own, whose fields have defaults.
+
+    Raises:
+        TargetError: a value is of another type than its field.
+    """
+    try:
+        return from_json(kind, given, "target_options")
+    except ValueError as error:
+        raise TargetError(str(error)) from None

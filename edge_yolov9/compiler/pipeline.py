@@ -6,11 +6,10 @@ import importlib.metadata
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from onnx import load as load_onnx
@@ -24,7 +23,7 @@ from edge_yolov9.compiler.calibration import CalibrationSet
 from edge_yolov9.compiler.export import export_onnx
 from edge_yolov9.compiler.fold import fold
 from edge_yolov9.compiler.gate import Gate, check_budget
-from edge_yolov9.compiler.job import EmitJob, Emitted
+from edge_yolov9.compiler.job import EmitJob, Emitted, emitter
 from edge_yolov9.compiler.prune import prune
 from edge_yolov9.compiler.quantization import Plan, make
 from edge_yolov9.compiler.reference import checked_input_size
@@ -33,6 +32,7 @@ from edge_yolov9.data import Split, check_names, image_paths
 from edge_yolov9.errors import CalibrationError, DataError, TargetError
 from edge_yolov9.model import RawHeads
 from edge_yolov9.model.session import TorchSession
+from edge_yolov9.registry import Board
 from edge_yolov9.scoring.accuracy import labelled_split
 
 PARITY_IMAGES = 8, 4
@@ -56,12 +56,11 @@ class CompileOptions:
     """Most AP points (0 to 100) that the artifact may lose against the float checkpoint on ``data``."""
     fine_tuning: int = 100
     """INT8 that loses too much: steps in which its weights are fine-tuned on the calibration images; 0 for none."""
-    dla: bool = False
-    """jetson: mark what runs on the DLA."""
-    camera: tuple[int, int] | None = None
-    """jetson: (height, width) of frames that the GPU letterboxes."""
     preset: str | None = None
-    """What another program needs, written beside the model: see ``registry.PRESETS``."""
+    """What another program needs, written beside the model: one of the target's ``presets``."""
+    target_options: Mapping[str, object] = field(default_factory=dict)
+    """What the target alone can be asked for: values by the names of its ``options`` in :mod:`edge_yolov9.registry`,
+    e.g. {"camera": (720, 1280)} for jetson."""
 
 
 Stage = Callable[[str], AbstractContextManager[None]]
@@ -79,7 +78,8 @@ def compile_checkpoint(path: Path, options: CompileOptions, destination: Path, r
     Raises:
         EdgeYoloError: the subclass and its one line say what is wrong and what to do.
     """
-    board_name, board, precision = _resolve(options)
+    target = registry.target(options.target)
+    board, precision = _resolve(options)
     if precision == "int8" and options.calibration is None:
         raise CalibrationError("INT8 needs calibration images; add --calibration DATA or FOLDER (128 images do well)")
     timings: dict[str, float] = {}
@@ -91,33 +91,33 @@ def compile_checkpoint(path: Path, options: CompileOptions, destination: Path, r
     scored = _scored(options, precision, checkpoint.names)
     images = _calibration(options, precision, size, checkpoint.names, scored and scored[0])
     with tempfile.TemporaryDirectory() as scratch, bundles.writing(destination) as folder:
-        job = _prepare(checkpoint, size, precision, images, board, Path(scratch), stage, options.target)
+        job = _prepare(checkpoint, size, precision, images, board, Path(scratch), stage, options)
         job = replace(job, samples=_samples(options, precision, size, checkpoint.names))
         budget = scored and Gate(TorchSession(job.heads), checkpoint.names, size, *scored, options.max_drop)
-        draft = _Draft(path, checkpoint, options, board_name, job)
+        draft = _Draft(path, checkpoint, options, job)
         made = draft.search(budget, report) if budget else draft.unmeasured()
         report(f"{'total':<24}{sum(timings.values()):7.1f} s")
         shutil.copytree(made.path, folder, dirs_exist_ok=True)
         if options.preset is not None:
-            registry.module(options.target, options.preset).write(folder, made.manifest)
+            with registry.guarded(target, f"failed to write the preset {options.preset}"):
+                registry.module(target.name, options.preset).write(folder, made.manifest)
         bundles.seal(folder, replace(made.manifest, extra={**made.manifest.extra, "compile_seconds": timings}))
     return bundles.read(destination)
 
 
-def _resolve(options: CompileOptions) -> tuple[str, dict[str, Any], str]:
-    """Board name, its profile, and a precision that it allows."""
-    registry.check_preset(options.preset, options.target)
-    name, profile = registry.board(options.target, options.device)
-    precision = options.precision or profile["precision"]
-    if precision not in profile["precisions"]:
-        why = profile.get("refused", {}).get(precision, f"expected one of {', '.join(profile['precisions'])}")
-        raise TargetError(f"{name} does not take {precision}; {why}")
-    if (options.dla or options.camera) and options.target != "jetson":
-        raise TargetError(f"--dla and --camera belong to --target jetson, not to {options.target}; leave them out")
-    board = {**profile, "name": name, "dla": options.dla, "camera": options.camera}
-    if options.dla:
-        registry.module(options.target, "dla").check(precision, board)
-    return name, board, precision
+def _resolve(options: CompileOptions) -> tuple[Board, str]:
+    """The board, and a precision that it allows."""
+    target = registry.target(options.target)
+    registry.check_preset(options.preset, target.name)
+    target.check_options(options.target_options)
+    board = registry.board(target.name, options.device)
+    precision = options.precision or board.precision
+    if precision not in board.precisions:
+        why = board.refused.get(precision, f"expected one of {', '.join(board.precisions)}")
+        raise TargetError(f"{board.name} does not take {precision}; {why}")
+    with registry.guarded(target, "cannot check what it was asked for"):
+        emitter(target.name).check(board, precision, options.target_options)
+    return board, precision
 
 
 def _scored(options: CompileOptions, precision: str, names: tuple[str, ...]) -> tuple[Path, Split] | None:
@@ -169,10 +169,10 @@ def _prepare(
     size: tuple[int, int],
     precision: str,
     images: CalibrationSet | None,
-    board: dict[str, Any],
+    board: Board,
     scratch: Path,
     stage: Stage,
-    target: str,
+    options: CompileOptions,
 ) -> EmitJob:
     with stage("prune and fold"):
         heads = RawHeads(fold(prune(checkpoint.model))).eval()
@@ -181,13 +181,12 @@ def _prepare(
     plan = None
     if images is not None:
         with stage(f"plan INT8 on {len(images)} images"):
-            plan = make(load_onnx(onnx), images, registry.module(target, "emit").SCHEME)
-    return EmitJob(heads, onnx, size, precision, images, board, scratch, scratch, stage, plan)
+            plan = make(load_onnx(onnx), images, emitter(options.target).SCHEME)
+    asked = options.target_options
+    return EmitJob(heads, onnx, size, precision, images, board, scratch, scratch, stage, plan, target_options=asked)
 
 
-def _manifest(
-    path: Path, checkpoint: Checkpoint, options: CompileOptions, board: str, job: EmitJob, emitted: Emitted
-) -> Manifest:
+def _manifest(path: Path, checkpoint: Checkpoint, options: CompileOptions, job: EmitJob, emitted: Emitted) -> Manifest:
     described = None
     if job.calibration is not None and options.calibration is not None:
         described = calibration.describe(job.calibration, options.calibration, options.seed)
@@ -199,7 +198,7 @@ def _manifest(
         variant=f"gelan-{model.variant.size}",
         names=checkpoint.names,
         target=options.target,
-        board=board,
+        board=job.board.name,
         precision=job.precision,
         input=emitted.input,
         outputs=emitted.outputs,
@@ -219,22 +218,22 @@ class _Draft:
     path: Path
     checkpoint: Checkpoint
     options: CompileOptions
-    board: str
     job: EmitJob
 
     @property
     def runtime(self) -> str | None:
         """What runs the artifacts here."""
-        return registry.stand_in(self.options.target)
+        return registry.target(self.options.target).stand_in
 
     def emit(self, plan: Plan | None) -> Bundle:
         """Files and an unsealed manifest."""
         folder = Path(tempfile.mkdtemp(prefix="artifact-", dir=self.job.scratch))
         scratch = Path(tempfile.mkdtemp(prefix="emit-", dir=self.job.scratch))
         job = replace(self.job, folder=folder, scratch=scratch, plan=plan)
-        emitted: Emitted = registry.module(self.options.target, "emit").emit(job)
+        with registry.guarded(registry.target(self.options.target), "failed to emit its artifact"):
+            emitted = emitter(self.options.target).emit(job)
         shutil.rmtree(scratch)
-        return Bundle(folder, _manifest(self.path, self.checkpoint, self.options, self.board, job, emitted))
+        return Bundle(folder, _manifest(self.path, self.checkpoint, self.options, job, emitted))
 
     def vouch(self, draft: Bundle) -> Bundle:
         """The draft with parity in its manifest.

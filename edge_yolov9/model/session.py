@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edge_yolov9.geometry import Image, planes
+from edge_yolov9.registry import Session
 
 Heads = Callable[[Tensor], Sequence[Tensor]]
 """(N, 3, H, W) RGB in [0, 1] -> the six raw tensors, each (N, channels, H/s, W/s)."""
@@ -21,12 +22,13 @@ def image_batch(images: Sequence[Image], device: torch.device | str = "cpu") -> 
     return tensor.to(device, memory_format=torch.channels_last)
 
 
-class TorchSession:
+class TorchSession(Session):
     """Raw heads in PyTorch; see :class:`edge_yolov9.registry.Session`."""
 
     def __init__(self, heads: Heads, device: torch.device | str = "cpu") -> None:
         """``heads`` is in eval mode and on ``device``."""
         self._heads, self._device = heads, device
+        self._batch = torch.empty(0)
 
     def infer(self, image: Image) -> list[NDArray[np.float32]]:
         """One letterboxed frame (height, width, 3) uint8 BGR -> six float32 arrays (channels, cells)."""
@@ -37,9 +39,15 @@ class TorchSession:
         """The six arrays of each of several frames of one size, computed together."""
         if not images:
             return []
-        raw = self._heads(image_batch(images, self._device))
+        self._batch = image_batch(images, self._device)
+        raw = self._heads(self._batch)
         maps = [tensor.float().flatten(2).cpu().numpy() for tensor in raw]
         return [[array[index] for array in maps] for index in range(len(images))]
+
+    @torch.inference_mode()
+    def bare(self) -> None:
+        """The heads once more on the images that came last."""
+        self._heads(self._batch)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.errors import InputError, RuntimeNotInstalled
-from edge_yolov9.registry import stand_in, target
+from edge_yolov9.registry import target
 from edge_yolov9.report.evaluation import of_manifest
 
 SCHEMA = "edge-yolov9-report"
@@ -152,9 +152,7 @@ def check_runtime(opened: Bundle) -> None:
     """
     wanted = target(opened.manifest.target)
     if wanted.runtime is None:
-        other = (
-            "edge-yolov9 val for AP alone" if stand_in(wanted.name) else f'pip install "edge-yolov9[{wanted.extra}]"'
-        )
+        other = "edge-yolov9 val for AP alone" if wanted.stand_in else wanted.how_to_install
         raise RuntimeNotInstalled(
             f"{opened.path} is a bundle for {wanted.name}, whose runtime ({' or '.join(wanted.runtimes)}) is not "
             f"installed here, so it cannot be measured; run the report on its device, or {other}"

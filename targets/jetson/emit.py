@@ -9,7 +9,7 @@ Beside them: the raw maps that an engine is checked against, the list of layers,
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Mapping
 
 import onnx
 import onnxruntime
@@ -17,25 +17,32 @@ import onnxruntime
 from edge_yolov9 import registry
 from edge_yolov9.bundle import InputRule, TensorSpec
 from edge_yolov9.compiler.floatgraph import raw_maps
-from edge_yolov9.compiler.job import INPUT_NAME, EmitJob, Emitted
+from edge_yolov9.compiler.job import INPUT_NAME, EmitJob, Emitted, read_options
 from edge_yolov9.compiler.quantization import Scheme
 from edge_yolov9.geometry import planes
+from edge_yolov9.registry import Board
 
-from . import check
+from . import check as checks
+from .board import JetsonBoard, JetsonOptions
 from .graphs import dla, handover, layers, letterbox
 from .graphs.half import to_half
-from .names import FRAME
+from .names import FALLBACK, LAYERS, LETTERBOX, MODEL, TYPED, CameraExtra, Extra
 
-MODEL = "model.onnx"
-TYPED = "model_typed.onnx"
-FALLBACK = "model_fp16.onnx"
-LETTERBOX = "letterbox.onnx"
-LAYERS = "layers.json"
 SCHEME = Scheme(symmetric=True, integers=False)
 """TensorRT takes int8 with zero point 0 only; activations stay in the convolution's kernel, in float."""
 
 PICTURES = 2
 """On which the device checks its engine."""
+
+
+def check(board: Board, precision: str, target_options: Mapping[str, object]) -> None:
+    """Refuse ``--dla`` where there is none.
+
+    Raises:
+        TargetError: the board has no DLA, or the precision does not run on it.
+    """
+    if read_options(JetsonOptions, target_options).dla:
+        dla.check(precision, board)
 
 
 def emit(job: EmitJob) -> Emitted:
@@ -47,52 +54,54 @@ def emit(job: EmitJob) -> Emitted:
     """
     floats = onnx.load(job.onnx)
     model = job.int8.insert() if job.precision == "int8" else floats
-    extra: dict[str, Any] = {"portable": MODEL, "typed": MODEL if job.precision == "fp32" else TYPED}
+    options, board = read_options(JetsonOptions, job.target_options), job.board.own(JetsonBoard)
     onnx.save(model, job.folder / MODEL)
+    (job.folder / LAYERS).write_text(json.dumps(layers.Layers(model).convolutions(), indent=1), encoding="utf-8")
     if job.precision != "fp32":
         with job.stage("strongly typed flavour"):
             onnx.save(to_half(model), job.folder / TYPED)
     if job.precision == "int8":
         onnx.save(to_half(floats, opset=17), job.folder / FALLBACK)
-        extra["fallback"] = FALLBACK
     with job.stage("expected raw maps"):
-        extra["check"] = _expect(job, floats, model)
-    extra |= _board(job, floats, model)
+        checked = _expect(job, floats, model)
+    extra = Extra(
+        portable=MODEL,
+        typed=MODEL if job.precision == "fp32" else TYPED,
+        fallback=FALLBACK if job.precision == "int8" else None,
+        check=checked,
+        jetson=layers.describe(model, job.precision, registry.boards("jetson")),
+        workspace_mib=board.workspace_mib,
+        dla=dla.assign(floats, job.precision, job.board) if options.dla else None,
+        camera=_camera(job, options.camera),
+    )
     height, width = job.input_size
     outputs = tuple(_spec(item) for item in model.graph.output)
-    old = job.board.get("jetpack") == ["4.6"]
-    handover.write(job.folder, extra, job.precision, job.input_size, outputs, old)
+    handover.write(job.folder, extra, job.precision, job.input_size, outputs, board.jetpack == ("4.6",))
     return Emitted(
         model=MODEL,
         input=InputRule(TensorSpec(INPUT_NAME, (1, 3, height, width), "float32", "NCHW"), height, width),
         outputs=outputs,
         tools={"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__},
-        extra=extra,
+        extra=extra.as_dict(),
     )
 
 
-def _board(job: EmitJob, floats: onnx.ModelProto, model: onnx.ModelProto) -> dict[str, Any]:
-    """What depends on the board: estimates, workspace, DLA, the camera's letterbox."""
-    (job.folder / LAYERS).write_text(json.dumps(layers.Layers(model).convolutions(), indent=1), encoding="utf-8")
-    found: dict[str, Any] = {"jetson": layers.describe(model, job.precision, registry.boards("jetson"))}
-    if "workspace_mib" in job.board:
-        found["workspace_mib"] = job.board["workspace_mib"]
-    if job.board.get("dla"):
-        found["dla"] = dla.assign(floats, job.precision, job.board)
-    if camera := job.board.get("camera"):
-        onnx.save(letterbox.build(camera, job.input_size, INPUT_NAME), job.folder / LETTERBOX)
-        found["camera"] = {"letterbox": LETTERBOX, "height": camera[0], "width": camera[1], "input": FRAME}
-    return found
+def _camera(job: EmitJob, frame_size: tuple[int, int] | None) -> CameraExtra | None:
+    """Write the letterbox of frames (height, width), where one was asked for."""
+    if frame_size is None:
+        return None
+    onnx.save(letterbox.build(frame_size, job.input_size, INPUT_NAME), job.folder / LETTERBOX)
+    return CameraExtra(*frame_size, LETTERBOX)
 
 
-def _expect(job: EmitJob, floats: onnx.ModelProto, model: onnx.ModelProto) -> dict[str, Any]:
+def _expect(job: EmitJob, floats: onnx.ModelProto, model: onnx.ModelProto) -> dict[str, object]:
     """Write the raw maps of a few pictures: of the float model and of the bundle's own graph."""
     frames = list(job.pictures(PICTURES, PICTURES))
     images = [planes(frame) for frame in frames]
     wanted = raw_maps(floats, images)
     own = wanted if model is floats else raw_maps(model, images)
-    check.write(job.folder, [item.name for item in model.graph.output], frames, wanted, own)
-    return {"file": check.FILE, "pictures": len(frames), "of": job.pictures_are}
+    checks.write(job.folder, [item.name for item in model.graph.output], frames, wanted, own)
+    return {"file": checks.FILE, "pictures": len(frames), "of": job.pictures_are}
 
 
 def _spec(item: onnx.ValueInfoProto) -> TensorSpec:

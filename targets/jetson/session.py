@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edge_yolov9.bundle import Bundle, TensorSpec
 from edge_yolov9.errors import BundleError, InferenceError, RuntimeNotInstalled
+from edge_yolov9.registry import Session
 from edge_yolov9.text import logger
 
 from . import check
@@ -46,6 +47,24 @@ def open_sessions(bundle: Bundle, threads: int | None, count: int) -> list[Tenso
     loaded = engines.load(trt, cuda, bundle, partial(_wrong, trt, cuda, bundle))
     camera = Camera.open(trt, cuda, bundle)
     return [TensorRTSession(trt, cuda, loaded, bundle, camera) for _ in range(count)]
+
+
+def build(bundle: Bundle) -> Loaded:
+    """Build the engine, or take it from the cache, and close it: what :func:`open_sessions` will find.
+
+    Raises:
+        InferenceError: the engine cannot be built, or not kept.
+        EdgeYoloError: as for :func:`open_sessions`.
+    """
+    (session,) = open_sessions(bundle, None, 1)
+    loaded = session.loaded
+    session.close()
+    if cache.read(loaded.file) is None:
+        raise InferenceError(
+            f"the engine was built, but could not be kept in {loaded.file.parent}; make room there, or set "
+            "EDGE_YOLOV9_CACHE to a folder that can be written"
+        )
+    return loaded
 
 
 def import_tensorrt() -> Any:
@@ -84,7 +103,7 @@ def _wrong(trt: Any, cuda: Cuda, bundle: Bundle, loaded: Loaded) -> str:
         session.close()
 
 
-class TensorRTSession:
+class TensorRTSession(Session):
     """An engine with its buffers on one stream. No frame allocates memory, on the GPU or here."""
 
     def __init__(self, trt: Any, cuda: Cuda, loaded: Loaded, bundle: Bundle, camera: Camera | None = None) -> None:
@@ -102,6 +121,7 @@ class TensorRTSession:
         self._cuda, self._buffers, self._graphs = cuda, dict[str, Buffer](), dict[bool, Graph]()
         self._stream: Stream | None = None
         self._camera: CameraInput | None = None
+        self._from_camera = False
         self._context: Any = None
         self._scale = np.float32(manifest.input.scaling)
         size = (manifest.input.height, manifest.input.width)
@@ -154,6 +174,16 @@ class TensorRTSession:
             self._buffers[name].download(self._stream)
 
     @property
+    def precision(self) -> str:
+        """What the engine computes in where that is not the bundle's precision."""
+        return self.loaded.precision if self.loaded.why else ""
+
+    @property
+    def note(self) -> str:
+        """Why the engine computes in FP16 where the bundle is INT8."""
+        return f"this engine computes in FP16, not INT8: {self.loaded.why}" if self.loaded.why else ""
+
+    @property
     def frame_size(self) -> tuple[int, int] | None:
         """(height, width) of frames that :meth:`infer_frame` takes; None where the host letterboxes."""
         return None if self._camera is None else self._camera.size
@@ -167,8 +197,11 @@ class TensorRTSession:
         return self._run(False)
 
     def bare(self) -> None:
-        """Run the engine once more on the input that is in place: what :meth:`infer` costs without our part of it."""
-        self._run(False)
+        """Run the engine once more on the input that is in place: what a frame costs without our part of it.
+
+        After :meth:`infer_frame` the letterbox engine runs too.
+        """
+        self._run(self._from_camera)
 
     def infer_frame(self, frame: NDArray[np.uint8]) -> list[NDArray[Any]]:
         """Run one frame (H, W, 3) uint8 BGR of ``frame_size``, letterboxed on the GPU."""
@@ -186,6 +219,7 @@ class TensorRTSession:
 
     def _run(self, from_camera: bool) -> list[NDArray[Any]]:
         assert self._stream is not None
+        self._from_camera = from_camera
         if graph := self._graphs.get(from_camera):
             graph.launch()
         else:

@@ -7,7 +7,7 @@ import importlib.metadata
 import io
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import onnx
@@ -16,12 +16,17 @@ from edge_yolov9.bundle import InputRule, TensorSpec
 from edge_yolov9.compiler.job import INPUT_NAME, EmitJob, Emitted
 from edge_yolov9.compiler.quantization import Scheme
 from edge_yolov9.errors import CompileError
+from edge_yolov9.registry import Board
 
 MODEL = "model.onnx"
 
 SCHEME = Scheme(weight_levels=63, everywhere=True)
 """uint8 with any zero point, because on x86 ONNX Runtime fuses only that into integer kernels, and a float operator
 in between keeps it from fusing the neighbours; 7-bit weights, because CPUs without VNNI saturate on full ones."""
+
+
+def check(board: Board, precision: str, target_options: Mapping[str, object]) -> None:
+    """Nothing: every board takes what its table says."""
 
 
 def emit(job: EmitJob) -> Emitted:

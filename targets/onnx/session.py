@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.cpu import cores
 from edge_yolov9.errors import BundleError, InferenceError
+from edge_yolov9.registry import Session
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort  # from 1.29 on it reports every model that it opens to Microsoft, unless told not to
@@ -57,7 +58,7 @@ def open_sessions(bundle: Bundle, threads: int | None, count: int) -> list[OnnxS
     return [OnnxSession(bundle, model) for _ in range(count)]
 
 
-class OnnxSession:
+class OnnxSession(Session):
     """A loaded model with an input buffer of its own."""
 
     def __init__(self, bundle: Bundle, model: Any) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from edge_yolov9.bundle import InputRule, TensorSpec
 from edge_yolov9.compiler.job import INPUT_NAME, OUTPUT_NAMES, EmitJob, Emitted
 from edge_yolov9.compiler.quantization import Scheme
 from edge_yolov9.errors import CompileError
+from edge_yolov9.registry import Board
 
 MODEL = "model.xml"
 
@@ -24,6 +25,10 @@ SCHEME = Scheme(weight_levels=63, moves=False)
 """Any zero point; activations float between a convolution and the next pair. Weights use 7 of their 8 bits: CPUs
 without VNNI add two 8-bit products in 16 bits, which full weights saturate (BCCD AP on an AVX2 CPU, float .607: .609
 with 7 bits, .603 with 8)."""
+
+
+def check(board: Board, precision: str, target_options: Mapping[str, object]) -> None:
+    """Nothing: every board takes what its table says."""
 
 
 def emit(job: EmitJob) -> Emitted:
@@ -79,7 +84,7 @@ def _emitted(job: EmitJob, model: Any) -> Emitted:
         InputRule(tensor, height, width, color="BGR", scaling=1.0),
         outputs,
         tools={name: importlib.metadata.version(name) for name in tools},
-        extra={"device": job.board.get("device", "CPU")},
+        extra={"device": job.board.device or "CPU"},
     )
 
 

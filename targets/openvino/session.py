@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.errors import BundleError, InferenceError
+from edge_yolov9.registry import Session
 from edge_yolov9.text import logger
 
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
@@ -21,6 +22,9 @@ WHOLE_KERNELS = {"SNIPPETS_MODE": "DISABLE"}
 """Lets the CPU plugin put a residual add into the convolution before it; else its own generated kernels take the add
 first when an activation stands between. 3 to 4 % of an INT8 YOLOv9-T at 320 px (2026.4). The switch is not documented:
 a version that does not know it goes on without."""
+
+
+FALL_BACK = "OpenVINO finds no {} on this machine; running on the CPU instead"
 
 
 def open_sessions(bundle: Bundle, threads: int | None, count: int) -> list[OpenVINOSession]:
@@ -37,19 +41,24 @@ def open_sessions(bundle: Bundle, threads: int | None, count: int) -> list[OpenV
         BundleError: OpenVINO cannot read the model, or it is not the one that the manifest describes.
     """
     try:
-        device = _device(str(bundle.manifest.extra.get("device", "CPU")))
+        wanted = str(bundle.manifest.extra.get("device", "CPU"))
+        device = wanted if present(wanted) else "CPU"
+        note = "" if device == wanted else FALL_BACK.format(wanted)
+        if note:
+            log.warning(note)
         compiled = _compiled(bundle, device, _properties(bundle, device, threads, count))
         _check_input(bundle, compiled)
-        return [OpenVINOSession(bundle, compiled) for _ in range(count)]
+        return [OpenVINOSession(bundle, compiled, note) for _ in range(count)]
     except RuntimeError as error:
         reason = _last_line(error)
         raise BundleError(f"{bundle.path}: OpenVINO cannot open {bundle.manifest.model}: {reason}") from error
 
 
-class OpenVINOSession:
+class OpenVINOSession(Session):
     """One infer request that is used again and again. Its six outputs are written where ``infer`` returns views."""
 
-    def __init__(self, bundle: Bundle, compiled: Any) -> None:
+    def __init__(self, bundle: Bundle, compiled: Any, note: str) -> None:
+        self._note = note
         self._request: Any = compiled.create_infer_request()
         self._outputs = [self._bind(compiled, bundle, spec.name, spec.shape) for spec in bundle.manifest.outputs]
 
@@ -81,6 +90,11 @@ class OpenVINOSession:
         """Run OpenVINO once more on the input that is in place: what :meth:`infer` costs without our part of it."""
         self._request.infer(share_outputs=True)
 
+    @property
+    def note(self) -> str:
+        """Which device is missing, so that the CPU runs the model."""
+        return self._note
+
     def close(self) -> None:
         """Free the model. Calling it twice does no harm."""
         self._request = None
@@ -99,14 +113,6 @@ def _compiled(bundle: Bundle, device: str, properties: dict[str, Any]) -> Any:
 def present(device: str) -> bool:
     """Whether OpenVINO finds ``device`` ("CPU", "GPU", "NPU") on this machine."""
     return device == "CPU" or any(name.partition(".")[0] == device for name in ov.Core().available_devices)
-
-
-def _device(wanted: str) -> str:
-    """``wanted`` where this machine has it, else the CPU, with a line in the log."""
-    if present(wanted):
-        return wanted
-    log.warning("OpenVINO finds no %s on this machine; running on the CPU instead", wanted)
-    return "CPU"
 
 
 def _properties(bundle: Bundle, device: str, threads: int | None, count: int) -> dict[str, Any]:

@@ -6,13 +6,13 @@ whole file. What it does not know it leaves, with everything after it, to the CP
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from edge_yolov9.errors import CompileError
 
 from . import operators
+from .board import EdgeTpu
 
 # fmt: off
 SUPPORTED = frozenset((
@@ -29,13 +29,12 @@ NEWEST = {"CONV_2D": 5, "TRANSPOSE_CONV": 3}
 """Versions after which 16.0 is known to refuse a file (google-coral/edgetpu issues 631 and 845); 6 means groups."""
 
 
-def prepare(model: Path, profile: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
+def prepare(model: Path, profile: EdgeTpu) -> dict[str, Any]:
     """Hold ``model`` against the published rules; nothing is compiled.
 
     Args:
         model: int8 ``.tflite``.
-        profile: the ``npu`` table of the board; ``command`` is what compiles the model elsewhere.
-        scratch: not used.
+        profile: the ``npu`` table of the board.
 
     Returns:
         Operators by whether the published list has them, and the command that is left to run.
@@ -52,8 +51,8 @@ def prepare(model: Path, profile: Mapping[str, Any], scratch: Path) -> dict[str,
             )
     unlisted = {operator.name: times for operator, times in found.items() if operator.name not in SUPPORTED}
     return {
-        "compiler": profile["compiler"],
-        "command": profile["command"],
+        "compiler": profile.compiler,
+        "command": profile.command,
         "operators": {"listed": found.total() - sum(unlisted.values()), "unlisted": sum(unlisted.values())},
         **({"unlisted": unlisted} if unlisted else {}),
         "measured": "nothing: operators are held against the published list, the Edge TPU compiler did not run",

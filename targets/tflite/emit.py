@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +24,9 @@ from edge_yolov9.compiler.job import INPUT_NAME, OUTPUT_NAMES, EmitJob, Emitted
 from edge_yolov9.compiler.quantization import Scheme
 from edge_yolov9.errors import CompileError, EdgeYoloError
 from edge_yolov9.model import RawHeads
+from edge_yolov9.registry import Board
+
+from .board import TfliteBoard, Vela
 
 MODEL = "model.tflite"
 
@@ -33,6 +36,18 @@ SCHEME = Scheme(everywhere=True, outputs=True)
 TOOLS = ("litert-torch", "litert-converter", "ai-edge-quantizer", "ai-edge-litert")
 
 
+def check(board: Board, precision: str, target_options: Mapping[str, object]) -> None:
+    """Refuse a board whose compiler is missing.
+
+    Raises:
+        CompileError: the board's NPU needs vela, which is not installed.
+    """
+    from . import vela
+
+    if isinstance(board.own(TfliteBoard).npu, Vela):
+        vela.check_installed()
+
+
 def emit(job: EmitJob) -> Emitted:
     """Write ``model.tflite`` into the job's folder.
 
@@ -40,9 +55,10 @@ def emit(job: EmitJob) -> Emitted:
         CompileError: the converter or the quantizer failed.
         CalibrationError, SourceError: a calibration image cannot be used.
     """
-    from . import lower, quantize
+    from . import edgetpu, lower, quantize, vela
 
-    for_npu = _npu_compiler(job.board)
+    check(job.board, job.precision, job.target_options)
+    npu = job.board.own(TfliteBoard).npu
     log, floating, artifact = job.scratch / "tflite.log", job.scratch / "float.tflite", job.folder / MODEL
     extra: dict[str, Any] = {}
     with job.stage("convert to TFLite"), _vendor("the conversion to TFLite", log):
@@ -56,9 +72,12 @@ def emit(job: EmitJob) -> Emitted:
         _int8(job, floating, artifact, log)
     with _vendor("loading the emitted model", log):
         inputs, outputs = _signature(artifact)
-    if for_npu is not None:
+    if npu is not None:
         with job.stage("prepare for the NPU"), _vendor("the preparation for the NPU", log):
-            extra["npu"] = for_npu(artifact, job.board["npu"], job.scratch)
+            prepared = (
+                vela.prepare(artifact, npu, job.scratch) if isinstance(npu, Vela) else edgetpu.prepare(artifact, npu)
+            )
+            extra["npu"] = prepared
     images = _spec(INPUT_NAME, inputs)
     height, width = job.input_size
     rule = InputRule(images, height, width, color="BGR", scaling=1.0)
@@ -71,19 +90,7 @@ def _heads(job: EmitJob) -> RawHeads:
     heads = job.heads if job.plan is None else job.plan.prepared(job.heads)
     from . import lower
 
-    return heads if job.board.get("grouped_convolutions", True) else lower.ungrouped(heads)
-
-
-def _npu_compiler(board: dict[str, Any]) -> Callable[[Path, dict[str, Any], Path], dict[str, Any]] | None:
-    """What follows the emitted model on boards with an NPU; raises CompileError where it is not installed."""
-    from . import edgetpu, vela
-
-    if "npu" not in board:
-        return None
-    if board["npu"]["compiler"] == "vela":
-        vela.check_installed()
-        return vela.prepare
-    return edgetpu.prepare
+    return heads if job.board.own(TfliteBoard).grouped_convolutions else lower.ungrouped(heads)
 
 
 def _int8(job: EmitJob, floating: Path, artifact: Path, log: Path) -> None:

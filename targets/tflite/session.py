@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from edge_yolov9.bundle import Bundle, TensorSpec
 from edge_yolov9.cpu import cores
 from edge_yolov9.errors import BundleError, InferenceError, RuntimeNotInstalled
+from edge_yolov9.registry import Session
 
 RUNTIMES = ("ai_edge_litert", "tflite_runtime")
 SIGN_BIT = np.uint8(0x80)
+NOT_ON_NPU = "the bundle is for {}, but the model runs on the CPU: no figure is of the NPU"
 
 
 def open_sessions(bundle: Bundle, threads: int | None, count: int) -> list[TfliteSession]:
@@ -47,7 +49,7 @@ def open_sessions(bundle: Bundle, threads: int | None, count: int) -> list[Tflit
     return [TfliteSession(interpreter, bundle) for interpreter in interpreters]
 
 
-class TfliteSession:
+class TfliteSession(Session):
     """One interpreter with fixed tensors. Not shared between threads."""
 
     def __init__(self, interpreter: Any, bundle: Bundle) -> None:
@@ -67,6 +69,7 @@ class TfliteSession:
             np.empty((spec.shape[1] * spec.shape[2], spec.shape[3]), spec.dtype) for spec in manifest.outputs
         ]
         self._interpreter: Any = interpreter
+        self._note = NOT_ON_NPU.format(manifest.board) if "npu" in manifest.extra else ""
 
     def infer(self, image: NDArray[np.uint8]) -> list[NDArray[Any]]:
         """Run one letterboxed frame (height, width, 3) uint8 BGR.
@@ -102,6 +105,11 @@ class TfliteSession:
     def bare(self) -> None:
         """Run LiteRT once more on the input that is in place: what :meth:`infer` costs without our part of it."""
         self._interpreter.invoke()
+
+    @property
+    def note(self) -> str:
+        """That the CPU runs a model for an NPU."""
+        return self._note
 
     def close(self) -> None:
         """Free the interpreter."""

@@ -18,6 +18,7 @@ from typing import Any
 from edge_yolov9.errors import CompileError
 
 from . import operators
+from .board import Vela
 
 DISTRIBUTION = "ethos-u-vela"
 CUSTOM_OPERATOR = "ethos-u"
@@ -38,12 +39,12 @@ def check_installed() -> None:
         ) from None
 
 
-def prepare(model: Path, profile: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
+def prepare(model: Path, profile: Vela, scratch: Path) -> dict[str, Any]:
     """Write ``<model>_vela.tflite`` beside ``model`` and report on it.
 
     Args:
         model: int8 ``.tflite``.
-        profile: the ``npu`` table of the board: accelerator, system_config, memory_mode.
+        profile: the ``npu`` table of the board.
         scratch: for what vela writes on the way.
 
     Returns:
@@ -71,18 +72,20 @@ def prepare(model: Path, profile: Mapping[str, Any], scratch: Path) -> dict[str,
     return {
         "compiler": f"vela {version(DISTRIBUTION)}",
         "model": compiled.name,
-        **{key: profile[key] for key in ("accelerator", "system_config", "memory_mode")},
+        "accelerator": profile.accelerator,
+        "system_config": profile.system_config,
+        "memory_mode": profile.memory_mode,
         **placed,
         **estimates,
         "measured": "nothing on the NPU: time and memory are estimates of vela's model of it",
     }
 
 
-def _command(model: Path, profile: Mapping[str, Any], written: Path) -> list[str]:
+def _command(model: Path, profile: Vela, written: Path) -> list[str]:
     options = {
-        "accelerator-config": profile["accelerator"],
-        "system-config": profile["system_config"],
-        "memory-mode": profile["memory_mode"],
+        "accelerator-config": profile.accelerator,
+        "system-config": profile.system_config,
+        "memory-mode": profile.memory_mode,
         "config": "Arm/vela.ini",  # ships with vela
         "output-dir": str(written),
     }

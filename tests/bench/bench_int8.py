@@ -40,7 +40,7 @@ def compile_all(given: argparse.Namespace, folder: Path) -> dict[tuple[str, str,
     made = {}
     for checkpoint in given.checkpoint or [DEMO]:
         for target in given.target or ["openvino", "tflite"]:
-            board = next(name for name, item in registry.boards(target).items() if item.get("machine") == MACHINE)
+            board = next(name for name, item in registry.boards(target).items() if item.machine == MACHINE)
             for size in given.size or [320]:
                 for precision in PRECISIONS:
                     images = given.calibration if precision == "int8" else None

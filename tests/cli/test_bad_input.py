@@ -118,7 +118,7 @@ def test_a_bundle_of_an_unknown_target(bundle: Path) -> None:
 
 
 def test_a_runtime_that_is_absent(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge_yolov9.registry._importable", lambda name: False)
+    monkeypatch.setattr("edge_yolov9.registry.rows.importable", lambda name: False)
     refused("detect", bundle, PICTURE, says='pip install "edge-yolov9[onnx]"')
 
 

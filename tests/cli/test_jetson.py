@@ -59,7 +59,7 @@ def test_what_a_board_cannot_do_is_refused_at_once(words: list[str], reason: str
 def test_jetson_options_of_other_targets_are_refused(tmp_path: Path) -> None:
     result = run("compile", DEMO, "--target", "onnx", "--precision", "fp32", "--dla", "-o", tmp_path / "bundle")
     assert result.exit_code == 1
-    assert "--dla and --camera belong to --target jetson, not to onnx; leave them out" in result.stderr
+    assert "--dla belongs to --target jetson, not to onnx; leave it out" in result.stderr
 
 
 @pytest.mark.slow

@@ -283,7 +283,7 @@ def test_a_bundle_for_another_machine(quick: list[Path], compiled: Compiled, tmp
 
 def test_a_runtime_that_pip_brings_is_named(compiled: Compiled, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = bundles.read(compiled("onnx", "fp32"))
-    monkeypatch.setattr(document, "target", lambda name: Target(name, "", name, ("absent_runtime",)))
+    monkeypatch.setattr(document, "target", lambda name: Target(name, "", ("absent_runtime",), name))
     with pytest.raises(RuntimeNotInstalled, match=r'pip install "edge-yolov9\[onnx\]"'):
         document.check_runtime(opened)
 

@@ -29,10 +29,10 @@ def test_json_on_standard_output() -> None:
 @pytest.mark.parametrize("name", list(TARGETS))
 def test_profiles_are_complete(name: str) -> None:
     for board, profile in boards(name).items():
-        assert profile["precision"] in profile["precisions"], board
-        assert set(profile["precisions"]) <= set(PRECISIONS), board
-        assert profile["title"]
-        assert isinstance(profile["tested"], list)
+        assert profile.precision in profile.precisions, board
+        assert set(profile.precisions) <= set(PRECISIONS), board
+        assert profile.title
+        assert profile.name == board
 
 
 def test_without_a_toml_reader_targets_are_still_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from edge_yolov9.compiler.pipeline import CompileOptions
 from edge_yolov9.errors import AccuracyError, CalibrationError, CompileError, RuntimeNotInstalled, TargetError
 from tests.conftest import DATA, DEMO
 
-BOARD = next(name for name, board in registry.boards("onnx").items() if board["machine"] == auto.MACHINE)
+BOARD = next(name for name, board in registry.boards("onnx").items() if board.machine == auto.MACHINE)
 TRAIN = DATA.parent / "bccd" / "images" / "train"
 
 Pretend = Callable[..., None]
@@ -129,7 +130,7 @@ def test_unusable_images_are_the_users_error(pretend: Pretend, tmp_path: Path) -
 
 
 def test_other_machines_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    foreign = next(name for name, board in registry.boards("tflite").items() if board.get("machine") != auto.MACHINE)
+    foreign = next(name for name, board in registry.boards("tflite").items() if board.machine != auto.MACHINE)
     with pytest.raises(TargetError, match=f"this machine, which is no {foreign} .* is this machine"):
         run(tmp_path, target="tflite", device=foreign)
     with pytest.raises(TargetError, match="this machine, which is no ethos-u55"):
@@ -138,7 +139,7 @@ def test_other_machines_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         run(tmp_path, target="openvino", device="intel-npu")
     with pytest.raises(TargetError, match="unknown board 'toaster'"):
         run(tmp_path, device="toaster")
-    monkeypatch.setitem(registry.TARGETS, "jetson", registry.Target("jetson", "", "jetson", ("no_such_module",)))
+    monkeypatch.setitem(registry.TARGETS, "jetson", registry.Target("jetson", "", ("no_such_module",), "jetson"))
     with pytest.raises(RuntimeNotInstalled, match="this machine, which has no no_such_module"):
         run(tmp_path, target="jetson")
     assert list(tmp_path.iterdir()) == []
@@ -159,7 +160,7 @@ def test_command_and_info_say_what_was_decided(pretend: Pretend, tmp_path: Path)
 @pytest.mark.slow
 def test_for_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latency, "in_turn", partial(latency.in_turn, rounds=1))
-    boards = {BOARD: {**registry.boards("onnx")[BOARD], "precisions": ["int8", "fp32"]}}
+    boards = {BOARD: replace(registry.boards("onnx")[BOARD], precisions=("int8", "fp32"))}
     monkeypatch.setattr(registry, "boards", lambda _: boards)
     lines: list[str] = []
     options = CompileOptions("onnx", input_size=(160, 160), calibration=TRAIN, calibration_images=8)

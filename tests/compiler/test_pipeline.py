@@ -20,7 +20,7 @@ from edge_yolov9.compiler.job import OUTPUT_NAMES
 from edge_yolov9.compiler.pipeline import CompileOptions, compile_checkpoint
 from edge_yolov9.errors import AccuracyError, CalibrationError, InputError, ParityError, TargetError
 from edge_yolov9.model.session import TorchSession
-from edge_yolov9.registry import open_session, stand_in
+from edge_yolov9.registry import open_session
 from tests.conftest import DATA, DEMO
 from tests.targets.jobs import frames, make_job
 
@@ -137,7 +137,7 @@ class _Blind:
 def test_a_wrong_artifact_is_caught(compiled: Compiled, tmp_path: Path) -> None:
     bundle = read(compiled("onnx", "fp32"))
     job = make_job(tmp_path, "fp32")
-    session = open_session(bundle, stand_in("onnx"))
+    session = open_session(bundle)
     figures = verify.compare(TorchSession(job.heads), session, bundle, frames(2))
     assert all(tensor["max_abs"] < 1e-2 for tensor in figures["tensors"].values())
 

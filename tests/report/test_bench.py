@@ -6,7 +6,6 @@ import json
 import logging
 import re
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +106,6 @@ def test_a_jetson_bundle_without_tensorrt(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_a_model_that_runs_on_something_else_says_so(tiny: Path) -> None:
-    manifest = bundles.read(tiny).manifest
-    assert caveats.elsewhere(manifest) == []
-    (told,) = caveats.elsewhere(replace(manifest, board="ethos-u65", extra={"npu": {}}))
-    assert "is for ethos-u65, but the model ran on the CPU" in told
     notices = worker.Notices()
     logger = logging.getLogger("edge_yolov9.targets.openvino.session")
     logger.addHandler(notices)

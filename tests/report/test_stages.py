@@ -15,9 +15,10 @@ from edge_yolov9 import Detector, registry
 from edge_yolov9 import bundle as bundles
 from edge_yolov9.bench import stages, throttling
 from edge_yolov9.bench.frames import Pipeline, describe, pictures
-from edge_yolov9.bench.sensors.probe import MISSING
 from edge_yolov9.bench.spread import few, rounded, summary
 from edge_yolov9.errors import InferenceError, SourceError
+from edge_yolov9.geometry import letterbox
+from tests.report.tiny import SIZE
 
 
 class Clock:
@@ -29,23 +30,34 @@ class Clock:
         monkeypatch.setattr(stages, "time", fake)
 
 
-class Slow:
-    """A session whose inference takes as long as the test says, ms."""
+class Slow(registry.Session):
+    """A session whose inference takes as long as the test says, ms; it may letterbox frames of one size by itself."""
 
-    def __init__(self, inner: Any, clock: Clock, infer_ms: float, bare_ms: float | None) -> None:
-        self._inner, self._clock, self.infer_ms = inner, clock, infer_ms
+    def __init__(
+        self, inner: registry.Session, clock: Clock, infer_ms: float, bare_ms: float, takes: tuple[int, int] | None
+    ) -> None:
+        self._inner, self._clock, self._takes = inner, clock, takes
+        self.infer_ms, self.bare_ms = infer_ms, bare_ms
         self.calls: list[str] = []
-        if bare_ms is not None:
-            self.bare = lambda: self._spend("bare", bare_ms)
 
     def _spend(self, name: str, ms: float) -> None:
         self.calls.append(name)
         self._clock.now += ms / 1000
 
+    @property
+    def frame_size(self) -> tuple[int, int] | None:
+        return self._takes
+
     def infer(self, image: NDArray[np.uint8]) -> list[NDArray[Any]]:
         self._spend("infer", self.infer_ms)
-        raw: list[NDArray[Any]] = self._inner.infer(image)
-        return raw
+        return self._inner.infer(image)
+
+    def infer_frame(self, frame: NDArray[np.uint8]) -> list[NDArray[Any]]:
+        self._spend("infer_frame", self.infer_ms)
+        return self._inner.infer(letterbox(frame, (SIZE, SIZE))[0])
+
+    def bare(self) -> None:
+        self._spend("bare", self.bare_ms)
 
     def close(self) -> None:
         self._inner.close()
@@ -56,9 +68,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
 
 
-def pipeline(tiny: Path, clock: Clock, infer_ms: float, bare_ms: float | None) -> tuple[Pipeline, Slow]:
+def pipeline(
+    tiny: Path, clock: Clock, infer_ms: float, bare_ms: float = 1, takes: tuple[int, int] | None = None
+) -> tuple[Pipeline, Slow]:
     bundle = bundles.read(tiny)
-    session = Slow(registry.open_session(bundle), clock, infer_ms, bare_ms)
+    session = Slow(registry.open_session(bundle), clock, infer_ms, bare_ms, takes)
     return Pipeline(bundle, session), session
 
 
@@ -85,12 +99,17 @@ def test_a_slow_device_is_not_kept_for_hours(tiny: Path, clock: Clock) -> None:
     assert stages.by_stage(timed, pictures([]), 300, limit_s=1)["bare"]["n"] == stages.LEAST_FRAMES
 
 
-def test_a_session_without_a_bare_call_says_so(tiny: Path, clock: Clock) -> None:
-    timed, _ = pipeline(tiny, clock, 5, None)
+@pytest.mark.parametrize(("takes", "way"), [((720, 1280), "infer_frame"), ((480, 640), "infer"), (None, "infer")])
+def test_every_figure_is_of_the_way_that_a_detector_takes(
+    tiny: Path, clock: Clock, takes: tuple[int, int] | None, way: str
+) -> None:
+    """Frames of the made-up picture, 1280 x 720, are letterboxed by the session where it takes that size."""
+    timed, session = pipeline(tiny, clock, 5, takes=takes)
+    stages.warm_up(timed, pictures([]))
     found = stages.by_stage(timed, pictures([]), 5)
-    assert found["stages"]["transfer"].startswith(MISSING)
-    assert found["bare"].startswith(MISSING)
-    assert found["stages"]["inference"]["p50"] == pytest.approx(5)
+    stages.sustained(timed, pictures([]), 0.05)
+    assert set(session.calls) == {way, "bare"}
+    assert found["objects_per_frame"] == 1
 
 
 def test_the_timed_pipeline_finds_what_the_detector_finds(tiny: Path) -> None:
@@ -105,7 +124,7 @@ def test_the_timed_pipeline_finds_what_the_detector_finds(tiny: Path) -> None:
 
 
 def test_a_sustained_run_that_slows_down_is_seen(tiny: Path, clock: Clock) -> None:
-    timed, session = pipeline(tiny, clock, 100, None)
+    timed, session = pipeline(tiny, clock, 100)
     infer = session.infer
 
     def warming(image: NDArray[np.uint8]) -> list[NDArray[Any]]:
@@ -124,42 +143,48 @@ def test_a_sustained_run_that_slows_down_is_seen(tiny: Path, clock: Clock) -> No
 
 
 def test_a_sustained_run_has_one_frame_at_least(tiny: Path, clock: Clock) -> None:
-    found = stages.sustained(pipeline(tiny, clock, 700, None)[0], pictures([]), 0.1)
+    found = stages.sustained(pipeline(tiny, clock, 700)[0], pictures([]), 0.1)
     assert found["frames"] == 1
     assert found["fps"]["median"] == pytest.approx(1 / 0.7, abs=1e-3)
 
 
 def test_warm_up_stays_apart(tiny: Path, clock: Clock) -> None:
-    assert stages.warm_up(pipeline(tiny, clock, 3, None)[0], pictures([])) == [pytest.approx(3)] * stages.WARM_UP
+    assert stages.warm_up(pipeline(tiny, clock, 3)[0], pictures([])) == [pytest.approx(3)] * stages.WARM_UP
+
+
+class Napping(registry.Session):
+    """Takes a while, or fails."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self._error = error
+
+    def infer(self, image: NDArray[np.uint8]) -> list[NDArray[Any]]:
+        stages.time.sleep(0.02)
+        if self._error is not None:
+            raise self._error
+        return []
+
+    def bare(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def pipelines(tiny: Path, count: int, error: Exception | None = None) -> list[Pipeline]:
+    return [Pipeline(bundles.read(tiny), Napping(error)) for _ in range(count)]
 
 
 def test_throughput_adds_up_sessions(tiny: Path) -> None:
-    class Napping:
-        def infer(self, image: NDArray[np.uint8]) -> list[NDArray[Any]]:
-            stages.time.sleep(0.02)
-            return []
-
-        def close(self) -> None:
-            pass
-
-    image = np.zeros((8, 8, 3), np.uint8)
-    one = stages.throughput([Napping()], image, 0.5)
-    four = stages.throughput([Napping() for _ in range(4)], image, 0.5)
+    frame = np.zeros((8, 8, 3), np.uint8)
+    one = stages.throughput(pipelines(tiny, 1), frame, 0.5)
+    four = stages.throughput(pipelines(tiny, 4), frame, 0.5)
     assert four["sessions"] == 4
     assert one["fps"]["median"] <= 50
     assert 2 < four["fps"]["median"] / one["fps"]["median"] <= 6
 
 
-def test_a_session_that_fails_in_its_thread_fails_the_measurement() -> None:
-    class Broken:
-        def infer(self, image: NDArray[np.uint8]) -> list[NDArray[Any]]:
-            raise InferenceError("no power")
-
-        def close(self) -> None:
-            pass
-
+def test_a_session_that_fails_in_its_thread_fails_the_measurement(tiny: Path) -> None:
     with pytest.raises(InferenceError, match="no power"):
-        stages.throughput([Broken(), Broken()], np.zeros((8, 8, 3), np.uint8), 0.1)
+        stages.throughput(pipelines(tiny, 2, InferenceError("no power")), np.zeros((8, 8, 3), np.uint8), 0.1)
 
 
 def test_pictures_are_read_once_and_checked(tmp_path: Path) -> None:

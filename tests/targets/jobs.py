@@ -31,6 +31,7 @@ from edge_yolov9.decode import sqnr_db
 from edge_yolov9.geometry import letterbox
 from edge_yolov9.images import read_image
 from edge_yolov9.model import RawHeads, YOLOv9
+from edge_yolov9.registry import Board
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = ("RBC", "WBC", "Platelets")
@@ -63,6 +64,10 @@ def frames(count: int, size: int = 320, split: str = "val") -> list[NDArray[np.u
     return [letterbox(read_image(path), (size, size))[0] for path in image_paths(split)[:count]]
 
 
+NO_BOARD = Board("none", "no board", "int8", registry.PRECISIONS, "NCHW", "", "", ())
+"""A board that no target states anything of."""
+
+
 @contextmanager
 def silent(stage: str) -> Iterator[None]:
     """A stage that prints nothing."""
@@ -77,23 +82,24 @@ def make_job(
     model: YOLOv9 | None = None,
     target: str | None = None,
     board: str | None = None,
+    **target_options: object,
 ) -> EmitJob:
     """A job that writes below ``tmp_path``, with ``images`` calibration pictures when the precision is int8.
 
-    ``board`` is looked up in ``target``'s profiles (the first when None); without a target the profile is empty.
+    ``board`` is looked up in ``target``'s profiles (the first when None); without a target it is one without facts.
     """
     heads, exported, _ = _exported(model or demo_model(), size)
     folder, scratch = tmp_path / "bundle", tmp_path / "scratch"
     folder.mkdir(parents=True)
     scratch.mkdir()
     shutil.copy(exported, scratch / "model.onnx")
-    profiles = registry.boards(target) if target else {"": {}}
     calibration = CalibrationSet(image_paths("train")[:images], (size, size)) if precision == "int8" else None
-    profile = profiles[board or next(iter(profiles))]
+    profile = registry.board(target, board) if target else NO_BOARD
     plan = _plan(model or demo_model(), calibration, target) if calibration and target else None
     return EmitJob(
-        heads, scratch / "model.onnx", (size, size), precision, calibration, profile, folder, scratch, silent, plan
-    )
+        heads, scratch / "model.onnx", (size, size), precision, calibration, profile, folder, scratch, silent, plan,
+        target_options=target_options,
+    )  # fmt: skip
 
 
 @cache

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from edge_yolov9.targets.jetson import emit as emitter
+from edge_yolov9.targets.jetson.board import JetsonBoard
 from edge_yolov9.targets.jetson.runtime import engine
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, numpy_helper
@@ -229,18 +230,21 @@ def test_int8_needs_calibration(tmp_path: Path) -> None:
 
 
 def test_every_board_is_described() -> None:
-    releases, boards = registry.profiles("jetson")["releases"], registry.boards("jetson")
+    releases, boards = registry.profiles("jetson").releases, registry.boards("jetson")
     assert list(boards) == ["orin-nano", "orin-nx", "agx-orin", "xavier-nx", "agx-xavier", "thor", "nano"]
-    for name, profile in boards.items():
-        assert set(profile["jetpack"]) <= set(releases)
-        assert profile["tested"] == []
-        assert "untested on hardware" in profile["limits"]
-        assert profile["memory_gb"] * 1024 >= 4 * profile["workspace_mib"]
-        assert {"title", "layout", "input", "bandwidth_gbs", "fp16_tflops", "dla_cores", "input_size"} <= profile.keys()
-        int8 = profile["compute_capability"] not in engine.NO_INT8
-        assert profile["precision"] == ("int8" if int8 else "fp16")
-        assert set(profile["precisions"]) == set(registry.PRECISIONS) - (set() if int8 else {"int8"})
-        assert ("int8_tops" in profile) == (int8 and name != "thor")
+    for name, board in boards.items():
+        own = board.own(JetsonBoard)
+        assert set(own.jetpack) <= set(releases)
+        assert board.tested == ()
+        assert "untested on hardware" in board.limits
+        assert own.workspace_mib is not None
+        assert own.memory_gb * 1024 >= 4 * own.workspace_mib
+        assert board.input_size is not None
+        assert "dla_cores" in board.table
+        int8 = own.compute_capability not in engine.NO_INT8
+        assert board.precision == ("int8" if int8 else "fp16")
+        assert set(board.precisions) == set(registry.PRECISIONS) - (set() if int8 else {"int8"})
+        assert (own.int8_tops is not None) == (int8 and name != "thor")
     assert all(float(release["tensorrt"].partition(".")[0]) >= 8 for release in releases.values())
 
 

@@ -204,16 +204,18 @@ def test_without_capture_frames_run_one_by_one(
     assert not machine.cudart.held
 
 
-def with_board(tmp_path: Path, precision: str, **settings: Any) -> Path:
-    job = make_job(tmp_path, precision, images=4, size=SIZE, target="jetson", board="agx-orin")
-    return make_bundle("jetson", replace(job, board={**job.board, "name": "agx-orin", **settings})).path
+def for_agx_orin(tmp_path: Path, precision: str, dla: bool = False, **facts: Any) -> Path:
+    """A bundle for a board whose table states other ``facts``."""
+    job = make_job(tmp_path, precision, images=4, size=SIZE, target="jetson", board="agx-orin", dla=dla)
+    board = replace(job.board, table={**job.board.table, **facts})
+    return make_bundle("jetson", replace(job, board=board)).path
 
 
 def test_dla_layers_are_marked(machine: Machine, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     record = machine.install("10.3.0")
     record.dla_cores = 2
     machine.plug(free=16 << 30)
-    infer(with_board(tmp_path, "fp16", dla=True))
+    infer(for_agx_orin(tmp_path, "fp16", dla=True))
     assert (record.workspaces, record.runtime_core) == ([4096 * MIB], 0), "of its own profile"
     assert record.flags == ["FP16", "GPU_FALLBACK"]
     assert set(record.on_dla.values()) == {"GPU"}
@@ -225,7 +227,7 @@ def test_dla_layers_are_marked(machine: Machine, tmp_path: Path, caplog: pytest.
 def test_where_there_is_no_dla_the_build_says_so(version: str, cores: int, machine: Machine, tmp_path: Path) -> None:
     machine.install(version).dla_cores = cores
     with pytest.raises(TargetError, match=f"no DLA for TensorRT {version} on Orin; .* compile without --dla"):
-        infer(with_board(tmp_path, "fp16", dla=True))
+        infer(for_agx_orin(tmp_path, "fp16", dla=True))
 
 
 def test_a_tensorrt_from_the_future(machine: Machine, made: dict[str, Path]) -> None:

@@ -8,7 +8,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,8 +46,8 @@ def test_trtexec_lines_name_files_of_the_bundle(made: dict[str, Path]) -> None:
 
 
 def test_trtexec_takes_the_dla_where_it_was_asked_for(tmp_path: Path) -> None:
-    job = make_job(tmp_path, "fp16", size=SIZE, target="jetson", board="orin-nx")
-    bundle = make_bundle("jetson", replace(job, board={**job.board, "name": "orin-nx", "dla": True}))
+    job = make_job(tmp_path, "fp16", size=SIZE, target="jetson", board="orin-nx", dla=True)
+    bundle = make_bundle("jetson", job)
     assert "--useDLACore=0 --allowGPUFallback" in lines(bundle.path)[-1]
 
 
@@ -153,7 +152,7 @@ def test_polygraphy_reads_the_graphs(made: dict[str, Path]) -> None:
 
 
 def releases() -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = registry.profiles("jetson")["releases"]
+    found: dict[str, dict[str, str]] = dict(registry.profiles("jetson").releases)
     return found
 
 

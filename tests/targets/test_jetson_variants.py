@@ -17,6 +17,7 @@ import onnx
 import pytest
 import torch
 from edge_yolov9.targets.jetson import emit
+from edge_yolov9.targets.jetson.board import JetsonBoard
 from edge_yolov9.targets.jetson.graphs import dla, layers
 from edge_yolov9.targets.jetson.graphs.half import to_half
 
@@ -122,9 +123,9 @@ def test_the_roofline_is_arithmetic_or_memory_whichever_is_larger(graphs: Graphs
     """By hand, from the list of convolutions, on boards that lack one or the other."""
     model = layers.Layers(graphs.floats("t"))
     macs = sum(conv["macs"] for conv in model.convolutions())
-    slow = {"precisions": ["fp16"], "fp16_tflops": 1e-3, "bandwidth_gbs": 1e9}
+    slow = JetsonBoard("8.7", (), 8, fp16_tflops=1e-3, bandwidth_gbs=1e9)
     assert layers.roofline(model, "fp16", slow) == pytest.approx(2 * macs / 1e9 * 1e3, rel=1e-2)
-    narrow = {"precisions": ["fp16"], "fp16_tflops": 1e9, "bandwidth_gbs": 1e-3}
+    narrow = JetsonBoard("8.7", (), 8, fp16_tflops=1e9, bandwidth_gbs=1e-3)
     values = sum(conv["read"] + conv["weights"] + conv["written"] for conv in model.convolutions())
     values += sum(count for count, _ in model.moves())
     assert layers.roofline(model, "fp16", narrow) == pytest.approx(2 * values / 1e6 * 1e3, rel=1e-2)
@@ -133,8 +134,8 @@ def test_the_roofline_is_arithmetic_or_memory_whichever_is_larger(graphs: Graphs
     parts = [(c["read"] + c["weights"], 1) for c in int8.convolutions()]
     parts += [(c["written"], 1 if c["writes_int8"] else 2) for c in int8.convolutions()]
     traffic = sum(count * size for count, size in (*parts, *((count, 1) for count, _ in int8.moves())))
-    assert layers.roofline(int8, "int8", {**narrow, "int8_tops": 1e9}) == pytest.approx(traffic / 1e6 * 1e3, rel=1e-2)
-    assert layers.roofline(int8, "int8", {**slow, "int8_tops": 1e-3}) == pytest.approx(2 * macs / 1e9 * 1e3, rel=1e-2)
+    assert layers.roofline(int8, "int8", replace(narrow, int8_tops=1e9)) == pytest.approx(traffic / 1e6 * 1e3, rel=1e-2)
+    assert layers.roofline(int8, "int8", replace(slow, int8_tops=1e-3)) == pytest.approx(2 * macs / 1e9 * 1e3, rel=1e-2)
 
 
 def test_int8_is_estimated_faster_where_the_board_has_it(graphs: Graphs) -> None:
@@ -158,7 +159,7 @@ def test_other_activations_are_counted_alike(activation: str, graphs: Graphs) ->
 @pytest.mark.parametrize("variant", list(VARIANTS))
 def test_dla_takes_what_nvidia_documents(variant: str, graphs: Graphs) -> None:
     model = graphs.floats(variant)
-    found = dla.assign(model, "fp16", {**BOARDS["agx-orin"], "name": "agx-orin"})
+    found = dla.assign(model, "fp16", BOARDS["agx-orin"])
     operators = [node for node in model.graph.node if node.op_type != "Constant"]
     assert found["dla"] + len(found["gpu"]) == len(operators)
     assert found["dla"] > 0.95 * len(operators)
@@ -193,7 +194,7 @@ def test_dla_leaves_to_the_gpu_what_it_cannot_do(
     kind: str, attribute: str, value: Any, reason: str, graphs: Graphs
 ) -> None:
     model, name = changed(graphs.floats("t"), kind, attribute, value)
-    assert dla.assign(model, "fp16", {**BOARDS["orin-nx"], "name": "orin-nx"})["gpu"][name] == reason
+    assert dla.assign(model, "fp16", BOARDS["orin-nx"])["gpu"][name] == reason
 
 
 @pytest.mark.parametrize(
@@ -214,7 +215,7 @@ def test_dla_reads_constants(kind: str, operand: int, value: Any, reason: str, g
     node.input[operand] = "other"
     if value is not None:
         model.graph.initializer.append(onnx.numpy_helper.from_array(value, "other"))
-    refused = dla.assign(model, "fp16", {**BOARDS["orin-nx"], "name": "orin-nx"})["gpu"]
+    refused = dla.assign(model, "fp16", BOARDS["orin-nx"])["gpu"]
     assert refused[node.name].startswith(reason)
 
 
@@ -238,7 +239,7 @@ def test_dla_refuses_what_cannot_run_there(graphs: Graphs) -> None:
         ("agx-orin", "fp32", "the DLA does not compute in FP32"),
     ):
         with pytest.raises(TargetError, match=reason):
-            dla.assign(model, precision, {**BOARDS[board], "name": board})
+            dla.assign(model, precision, BOARDS[board])
 
 
 @pytest.mark.slow

@@ -165,6 +165,8 @@ def test_a_device_that_is_not_here_becomes_the_cpu_and_says_so(caplog: pytest.Lo
     with caplog.at_level(logging.WARNING):
         session = registry.open_session(Bundle(bundle.path, elsewhere))
     assert "no NPU" in caplog.text
+    assert session.note in caplog.text
+    assert registry.open_session(bundle).note == ""
     assert len(session.infer(frames(1)[0])) == len(OUTPUT_NAMES)
 
 

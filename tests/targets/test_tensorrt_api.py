@@ -30,7 +30,7 @@ def used_names() -> set[str]:
     """Every ``trt.X`` and ``trt.X.Y`` in the device code."""
     names = {"BuilderFlag.FP16", "BuilderFlag.INT8"}  # looked up by getattr
     names |= {"IBuilderConfig.default_device_type", "IBuilderConfig.DLA_core", "Runtime.DLA_core"}  # set on objects
-    for file in (ROOT / "targets" / "jetson").glob("*.py"):
+    for file in (ROOT / "targets" / "jetson").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute) and (match := re.fullmatch(r"trt((\.\w+)+)", ast.unparse(node))):
                 names.add(match[1][1:])

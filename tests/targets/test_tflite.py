@@ -253,7 +253,6 @@ def test_every_board_says_what_it_takes() -> None:
     boards = registry.boards("tflite")
     assert next(iter(boards)) == "raspberry-pi-5"
     for board in boards.values():
-        assert board["precision"] in board["precisions"]
-        assert set(board["precisions"]) <= set(registry.PRECISIONS)
-        assert board["layout"] == "NHWC"
-        assert isinstance(board["tested"], list)
+        assert board.precision in board.precisions
+        assert set(board.precisions) <= set(registry.PRECISIONS)
+        assert board.layout == "NHWC"

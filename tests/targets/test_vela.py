@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from edge_yolov9.targets.tflite.board import TfliteBoard
 
 from edge_yolov9 import bundle as bundles
 from edge_yolov9 import registry
@@ -29,9 +30,8 @@ needs_converter = pytest.mark.skipif(find_spec("litert_torch") is None, reason="
 needs_vela = pytest.mark.skipif(find_spec("ethosu") is None, reason="needs: pip install ethos-u-vela")
 
 
-def npu_of(board: str) -> dict[str, Any]:
-    profile: dict[str, Any] = registry.boards("tflite")[board]["npu"]
-    return profile
+def npu_of(board: str) -> Any:
+    return registry.board("tflite", board).own(TfliteBoard).npu
 
 
 def emit_from(precision: str, job: EmitJob, monkeypatch: pytest.MonkeyPatch) -> Emitted:
@@ -168,7 +168,7 @@ def test_a_failing_vela_is_one_line(content: bytes, profile: dict[str, str], rea
     model.write_bytes(content)
     scratch.mkdir()
     with pytest.raises(CompileError, match=f"vela failed: .*{reason}.*; no bundle was written") as caught:
-        vela.prepare(model, {**npu_of("ethos-u55"), **profile}, scratch)
+        vela.prepare(model, replace(npu_of("ethos-u55"), **profile), scratch)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "model_vela.tflite").exists()
 
@@ -205,10 +205,10 @@ def test_without_vela_the_package_is_named_before_any_work(tmp_path: Path, monke
 def test_npu_boards_take_int8_alone_and_say_that_nobody_ran_them(board: str) -> None:
     from edge_yolov9.compiler.pipeline import CompileOptions, _resolve
 
-    profile = registry.boards("tflite")[board]
-    assert profile["precisions"] == ["int8"]
-    assert profile["tested"] == []
-    assert _resolve(CompileOptions("tflite", board))[2] == "int8"
+    profile = registry.board("tflite", board)
+    assert profile.precisions == ("int8",)
+    assert profile.tested == ()
+    assert _resolve(CompileOptions("tflite", board))[1] == "int8"
     for precision in ("fp16", "fp32"):
         with pytest.raises(TargetError, match=f"{board} does not take {precision}; expected one of int8"):
             _resolve(CompileOptions("tflite", board, precision))
@@ -257,7 +257,7 @@ def test_a_model_that_the_edge_tpu_compiler_would_refuse_is_no_bundle(tmp_path: 
 
     grouped = emitted("int8").model_path
     with pytest.raises(CompileError, match="reads CONV_2D up to version 5, the model has version 6"):
-        edgetpu.prepare(grouped, npu_of("coral"), tmp_path)
+        edgetpu.prepare(grouped, npu_of("coral"))
 
 
 def test_a_convolution_without_groups_computes_the_same() -> None:

@@ -121,7 +121,7 @@ def jetpack(root: Path = ROOT) -> str:
 
 def _threads(bundle: Bundle, runtime: str) -> str:
     """What our sessions take unless told otherwise."""
-    on_cpu = runtime != "jetson" and bundle.manifest.extra.get("device", "CPU") == "CPU"
+    on_cpu = target(runtime).sessions is None and bundle.manifest.extra.get("device", "CPU") == "CPU"
     return f"{cores()}, one per physical core" if on_cpu else "the runtime's default"
 
 

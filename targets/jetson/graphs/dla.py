@@ -15,6 +15,9 @@ import onnx
 from onnx import NodeProto, numpy_helper
 
 from edge_yolov9.errors import TargetError
+from edge_yolov9.registry import Board
+
+from ..board import JetsonBoard
 
 NATIVE = frozenset(
     {"Conv", "Sigmoid", "Mul", "Add", "Concat", "Slice", "Split", "Clip", "Relu", "MaxPool", "AveragePool"}
@@ -41,15 +44,15 @@ ROUNDINGS = (
 """Of IResizeLayer; TensorRT calls the last two HALF_DOWN and HALF_UP."""
 
 
-def check(precision: str, board: Mapping[str, Any]) -> None:
+def check(precision: str, board: Board) -> None:
     """Refuse what cannot run on a DLA at all.
 
     Raises:
         TargetError: the board has no DLA, or the precision does not run on it.
     """
-    if not board.get("dla_cores"):
+    if not board.own(JetsonBoard).dla_cores:
         able = "orin-nx, agx-orin, xavier-nx, agx-xavier"
-        raise TargetError(f"{board.get('name', 'this board')} has no DLA that TensorRT supports; --dla takes {able}")
+        raise TargetError(f"{board.name} has no DLA that TensorRT supports; --dla takes {able}")
     if precision != "fp16":
         raise TargetError(
             f"--dla takes --precision fp16, not {precision}: the DLA does not compute in FP32, and explicit INT8 "
@@ -57,7 +60,7 @@ def check(precision: str, board: Mapping[str, Any]) -> None:
         )
 
 
-def assign(model: onnx.ModelProto, precision: str, board: Mapping[str, Any]) -> dict[str, Any]:
+def assign(model: onnx.ModelProto, precision: str, board: Board) -> dict[str, Any]:
     """Where each operator goes, by the documentation: ``{"dla": count, "gpu": {operator: reason}}``.
 
     Raises:

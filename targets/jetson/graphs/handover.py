@@ -6,11 +6,12 @@ device (``deepstream/README.md``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from edge_yolov9.bundle import TensorSpec
+
+from ..names import Extra
 
 TRTEXEC = "trtexec.txt"
 DEEPSTREAM = "deepstream.txt"
@@ -23,7 +24,7 @@ MODES = {"fp32": 0, "int8": 1, "fp16": 2}
 
 def write(
     folder: Path,
-    extra: Mapping[str, Any],
+    extra: Extra,
     precision: str,
     size: tuple[int, int],
     outputs: Sequence[TensorSpec],
@@ -34,14 +35,14 @@ def write(
     (folder / DEEPSTREAM).write_text(deepstream(extra, precision, size, outputs), encoding="utf-8")
 
 
-def trtexec(extra: Mapping[str, Any], precision: str, old: bool) -> str:
+def trtexec(extra: Extra, precision: str, old: bool) -> str:
     """One line per range of TensorRT versions, to be run in the bundle's folder on the device.
 
     --memPoolSize came with TensorRT 8.4, --workspace went in 10 (NVIDIA's "Migrating trtexec Usage from 8.x to 10.x").
     """
-    room, timings = extra.get("workspace_mib", 1024), " --timingCacheFile=timings.cache"
+    room, timings = extra.workspace_mib or 1024, " --timingCacheFile=timings.cache"
     memory = f" --memPoolSize=workspace:{room}{timings}"
-    portable, typed, save = extra["portable"], extra["typed"], f" --saveEngine={ENGINE}"
+    portable, typed, save = extra.portable, extra.typed, f" --saveEngine={ENGINE}"
     lines = [
         "# Builds and times an engine in this folder. Its tensors are the manifest's. Needs no Python.",
         "# JetPack puts trtexec into /usr/src/tensorrt/bin.",
@@ -52,10 +53,10 @@ def trtexec(extra: Mapping[str, Any], precision: str, old: bool) -> str:
         "# TensorRT 11: always strongly typed, the flag is gone.",
         f"trtexec --onnx={typed}{save}{memory}",
     ]
-    if "fallback" in extra:
+    if extra.fallback is not None:
         lines += [
             "# FP16, to compare or where INT8 is wrong; up to 10.11.",
-            f"trtexec --onnx={extra['fallback']} --fp16{save}{memory}",
+            f"trtexec --onnx={extra.fallback} --fp16{save}{memory}",
         ]
     if old:
         lines += [
@@ -63,7 +64,7 @@ def trtexec(extra: Mapping[str, Any], precision: str, old: bool) -> str:
             "# operators up to opset 13 for it; this file says 17, its operators (but HardSwish) are as in 13.",
             f"trtexec --onnx={portable}{FLAGS[precision]}{save} --workspace={room}{timings}",
         ]
-    if "dla" in extra:
+    if extra.dla is not None:
         lines += [
             "# On the DLA, up to TensorRT 10.7; untested on hardware.",
             f"trtexec --onnx={portable} --fp16 --useDLACore=0 --allowGPUFallback{save}{memory}",
@@ -71,7 +72,7 @@ def trtexec(extra: Mapping[str, Any], precision: str, old: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-def deepstream(extra: Mapping[str, Any], precision: str, size: tuple[int, int], outputs: Sequence[TensorSpec]) -> str:
+def deepstream(extra: Extra, precision: str, size: tuple[int, int], outputs: Sequence[TensorSpec]) -> str:
     """The nvinfer configuration. It names the engine that trtexec built: given INT8 ONNX and no calibration table,
     nvinfer itself would build FP16."""
     classes = outputs[1].shape[1]
@@ -81,7 +82,7 @@ def deepstream(extra: Mapping[str, Any], precision: str, size: tuple[int, int], 
 [property]
 gpu-id=0
 model-engine-file={ENGINE}
-onnx-file={extra["portable"]}
+onnx-file={extra.portable}
 batch-size=1
 infer-dims=3;{size[0]};{size[1]}
 network-mode={MODES[precision]}

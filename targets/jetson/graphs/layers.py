@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from onnx import NodeProto, numpy_helper
 
 from edge_yolov9.compiler.quantization.rules import MOVES
+from edge_yolov9.registry import Board
+
+from ..board import JetsonBoard
 
 MEMORY_BOUND = MOVES | {"AveragePool"}
 """Operators that read and write memory and compute next to nothing."""
@@ -108,13 +111,13 @@ class Layers:
         return {name: found[name] for name in ("Concat", "Add", *sorted(set(found) - {"Concat", "Add"}))}
 
 
-def describe(model: onnx.ModelProto, precision: str, boards: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def describe(model: onnx.ModelProto, precision: str, boards: Mapping[str, Board]) -> dict[str, Any]:
     """Figures for the manifest, without the list of convolutions (:meth:`Layers.convolutions`).
 
     Args:
         model: the bundle's portable graph.
         precision: int8, fp16 or fp32.
-        boards: profiles with ``int8_tops``, ``fp16_tflops`` and ``bandwidth_gbs``.
+        boards: every board of the target; those that take the precision get an estimate.
     """
     layers = Layers(model)
     convolutions = layers.convolutions()
@@ -125,21 +128,21 @@ def describe(model: onnx.ModelProto, precision: str, boards: Mapping[str, Mappin
     if precision == "int8":
         left = [conv["name"] for conv in convolutions if conv["precision"] != "int8"]
         found |= {"int8": len(convolutions) - len(left), "float": left or "none", "reformat_points": layers.reformats()}
-    able = {name: board for name, board in boards.items() if precision in board["precisions"]}
+    able = {name: board.own(JetsonBoard) for name, board in boards.items() if precision in board.precisions}
     unknown = UNKNOWN.format(precision.upper())
     found["estimated_ms"] = {name: roofline(layers, precision, board) or unknown for name, board in able.items()}
     return found
 
 
-def roofline(layers: Layers, precision: str, board: Mapping[str, Any]) -> float | None:
+def roofline(layers: Layers, precision: str, board: JetsonBoard) -> float | None:
     """Milliseconds per frame: an estimate to compare boards and precisions by; None where a rate is not published.
 
     Every tensor counts as memory traffic, though a small one may stay in the GPU's cache; launches cost nothing.
     """
-    rates = {"int8": board.get("int8_tops", 0.0), "fp16": board.get("fp16_tflops", 0.0)}
+    rates = {"int8": board.int8_tops or 0.0, "fp16": board.fp16_tflops}
     if not rates.get(precision):
         return None
-    bandwidth, plain = board["bandwidth_gbs"] * 1e9, 2
+    bandwidth, plain = board.bandwidth_gbs * 1e9, 2
     seconds = 0.0
     for conv in layers.convolutions():
         int8 = conv["precision"] == "int8"

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_yolov9.bundle import Bundle
-from edge_yolov9.errors import BundleError, InferenceError
+from edge_yolov9.errors import InferenceError
 from edge_yolov9.geometry import letterbox, planes
 from edge_yolov9.text import logger
 
-from ..names import FRAME
+from ..names import FRAME, read_extra
 from . import engine as engines
 from .cuda import Buffer, Cuda, Stream
 from .engine import Loaded
@@ -47,13 +47,10 @@ class Camera:
         Raises:
             BundleError: as for the model's engine.
         """
-        given = bundle.manifest.extra.get("camera")
+        given = read_extra(bundle).camera
         if given is None:
             return None
-        try:
-            size = (int(given["height"]), int(given["width"]))
-        except (KeyError, TypeError, ValueError):
-            raise BundleError(f"{bundle.path}: the manifest's camera has no height and width; recompile it") from None
+        size = (given.height, given.width)
         output = bundle.manifest.input.tensor
 
         def wrong(loaded: Loaded) -> str:

@@ -17,6 +17,7 @@ from edge_yolov9.bundle import Bundle
 from edge_yolov9.errors import BundleError, InferenceError
 from edge_yolov9.text import logger
 
+from ..names import read_extra
 from . import cache
 from .build import TYPED_SINCE, Recipe, build, last, make_logger, mapped, workspace
 from .cache import Place
@@ -73,7 +74,8 @@ class _Workshop:
         with mapped(trt, self._logger):
             self._runtime = trt.Runtime(self._logger)
         self._digest = bundle.digest + ("" if part == "model" else f":{part}")
-        if bundle.manifest.extra.get("dla") and part == "model":
+        self._extra = read_extra(bundle)
+        if self._extra.dla and part == "model":
             self._runtime.DLA_core = 0
         self._file = cache.folder() / f"{self._place.key(self._digest)}.engine"
 
@@ -146,12 +148,9 @@ class _Workshop:
         return plan, Loaded(engine, self._runtime, precision, why, self._file, seconds)
 
     def _recipe(self, precision: str) -> Recipe:
-        extra = self._bundle.manifest.extra
-        dla = bool(extra.get("dla")) and self._part == "model"
+        dla = bool(self._extra.dla) and self._part == "model"
         typed = self._place.version >= TYPED_SINCE
-        wanted = extra.get("workspace_mib")
-        wanted = wanted if isinstance(wanted, int) else WORKSPACE_MIB
-        room = workspace(wanted << 20, self._cuda.free_memory())
+        room = workspace((self._extra.workspace_mib or WORKSPACE_MIB) << 20, self._cuda.free_memory())
         file = onnx_file(self._bundle, self._part, precision, typed)
         return Recipe(file, precision, typed, room, dla=dla)
 
@@ -162,16 +161,16 @@ def onnx_file(bundle: Bundle, part: str, precision: str, typed: bool) -> Path:
     Raises:
         BundleError: the manifest names none.
     """
-    manifest = bundle.manifest
+    manifest, extra = bundle.manifest, read_extra(bundle)
+    name: str | None = manifest.model
     if part != "model":
-        camera = manifest.extra.get("camera")
-        name, kind = camera.get("letterbox") if isinstance(camera, dict) else None, "letterbox ONNX"
+        name, kind = extra.camera.letterbox if extra.camera else None, "letterbox ONNX"
     elif precision != manifest.precision:
-        name, kind = manifest.extra.get("fallback"), f"{precision.upper()} ONNX to fall back on"
+        name, kind = extra.fallback, f"{precision.upper()} ONNX to fall back on"
     elif typed:
-        name, kind = manifest.extra.get("typed"), "strongly typed ONNX"
+        name, kind = extra.typed, "strongly typed ONNX"
     else:
-        name, kind = manifest.model, "ONNX"
-    if not isinstance(name, str) or name not in manifest.files:
+        kind = "ONNX"
+    if name not in manifest.files:
         raise BundleError(f"{bundle.path}: the manifest names no {kind}; compile the bundle again")
     return bundle.path / name
