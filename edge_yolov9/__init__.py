@@ -17,22 +17,58 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edge_yolov9.compiler.pipeline import CompileOptions as CompileOptions
+    from edge_yolov9.compiler.pipeline import compile_checkpoint as compile_checkpoint
     from edge_yolov9.detections import Detections as Detections
     from edge_yolov9.detector import Detector as Detector
     from edge_yolov9.errors import EdgeYoloError as EdgeYoloError
+    from edge_yolov9.errors import InputError as InputError
+    from edge_yolov9.errors import SourceError as SourceError
+    from edge_yolov9.images import image_files as image_files
+    from edge_yolov9.images import read_image as read_image
+    from edge_yolov9.train.settings import Settings as TrainSettings  # noqa: F401
+    from edge_yolov9.train.start import train_checkpoint as train_checkpoint
+    from edge_yolov9.video.mjpeg import MjpegServer as MjpegServer
+    from edge_yolov9.video.source import open_source as open_source
+    from edge_yolov9.video.tracking import ByteTrack as ByteTrack
+    from edge_yolov9.video.window import Window as Window
 
-_HOMES = {"Detections": "detections", "Detector": "detector", "EdgeYoloError": "errors"}
+_DEVICE = {
+    "Detector": "detector",
+    "Detections": "detections",
+    "open_source": "video.source",
+    "read_image": "images",
+    "image_files": "images",
+    "ByteTrack": "video.tracking",
+    "MjpegServer": "video.mjpeg",
+    "Window": "video.window",
+    "EdgeYoloError": "errors",
+    "InputError": "errors",
+    "SourceError": "errors",
+}
+"""Public names that a device has, and the module of each."""
 
-__all__ = ["Detections", "Detector", "EdgeYoloError", "__version__"]
+_WORKSTATION = {
+    "compile_checkpoint": "compiler.pipeline",
+    "CompileOptions": "compiler.pipeline",
+    "train_checkpoint": "train.start",
+    "TrainSettings": "train.settings:Settings",
+}
+"""Public names that need torch and the compiler's tools; ``module:name`` where the name differs there."""
+
+_HOMES = {**_DEVICE, **_WORKSTATION}
+
+__all__ = [*_DEVICE, "__version__"]
 
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"edge_yolov9.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'edge_yolov9' has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'edge_yolov9' has no attribute {name!r}")
+    module, _, there = _HOMES[name].partition(":")
+    return getattr(importlib.import_module(f"edge_yolov9.{module}"), there or name)
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted((*_HOMES, "__version__"))

@@ -2,4 +2,5 @@
 
 from edge_yolov9.cli import main
 
-main(prog_name="edge-yolov9")
+if __name__ == "__main__":
+    main(prog_name="edge-yolov9")

@@ -16,9 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from edge_yolov9 import Detector
-from edge_yolov9.errors import EdgeYoloError, InputError, SourceError
-from edge_yolov9.images import image_files, read_image
+from edge_yolov9 import Detector, EdgeYoloError, InputError, SourceError, image_files, read_image
 
 COLUMNS = ("picture", "width", "height", "name", "confidence", "x1", "y1", "x2", "y2")
 

@@ -19,9 +19,7 @@ from typing import Any
 
 import cv2
 
-from edge_yolov9 import Detector
-from edge_yolov9.errors import EdgeYoloError
-from edge_yolov9.video.window import Window
+from edge_yolov9 import Detector, EdgeYoloError, Window
 
 
 class Meter:

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from edge_yolov9.detections import Detections
-from edge_yolov9.errors import InputError
+from edge_yolov9 import Detections, InputError
 
 Point = tuple[float, float]
 """x, y in pixels of the frame."""

@@ -30,8 +30,7 @@ def edge(*words: str | Path) -> None:
 
 def latency(bundle: Path, runtime: str | None) -> float:
     """Median milliseconds per frame, from picture to boxes."""
-    from edge_yolov9 import Detector
-    from edge_yolov9.images import read_image
+    from edge_yolov9 import Detector, read_image
 
     frames = [read_image(path) for path in sorted(PICTURES.iterdir())[:8]]
     times = []

@@ -11,9 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from edge_yolov9 import Detector
-from edge_yolov9.errors import EdgeYoloError
-from edge_yolov9.video.mjpeg import MjpegServer
+from edge_yolov9 import Detector, EdgeYoloError, MjpegServer
 
 
 def main() -> None:

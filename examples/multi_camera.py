@@ -19,9 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edge_yolov9 import Detector
-from edge_yolov9.errors import EdgeYoloError
-from edge_yolov9.video.mjpeg import MjpegServer
+from edge_yolov9 import Detector, EdgeYoloError, MjpegServer
 
 TILE = (640, 360)
 """Width and height of one camera in the browser, pixels."""

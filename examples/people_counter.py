@@ -20,9 +20,7 @@ import cv2
 import numpy as np
 from counting import LineCounter, Point, ZoneCounter
 
-from edge_yolov9 import Detector
-from edge_yolov9.errors import EdgeYoloError, InputError
-from edge_yolov9.video.mjpeg import MjpegServer
+from edge_yolov9 import Detector, EdgeYoloError, InputError, MjpegServer
 
 YELLOW, GREEN = (0, 220, 255), (80, 220, 80)
 

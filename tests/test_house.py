@@ -92,3 +92,23 @@ def test_an_unknown_verb_is_a_usage_error() -> None:
     assert done.returncode == 2
     assert "No such command" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_public_names_are_lazy_and_documented(tmp_path: Path) -> None:
+    """Importing the package loads nothing heavy; each public name comes from its own module, and says what it is."""
+    program = (
+        "import sys, edge_yolov9\n"
+        "assert not {'numpy', 'cv2', 'torch', 'click'} & set(sys.modules)\n"
+        "from edge_yolov9 import *\n"
+        "assert Detector and open_source and 'torch' not in sys.modules\n"
+        "for name in dir(edge_yolov9):\n"
+        "    if name[0] != '_':\n"
+        "        assert getattr(edge_yolov9, name).__doc__, name\n"
+        "print(*dir(edge_yolov9))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
+    names = done.stdout.split()
+    promised = (
+        "Detector Detections open_source read_image ByteTrack MjpegServer Window compile_checkpoint CompileOptions"
+    )
+    assert {*promised.split(), "train_checkpoint", "TrainSettings"} <= set(names)

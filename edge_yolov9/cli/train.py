@@ -9,10 +9,8 @@ from typing import Any
 
 import click
 
-from edge_yolov9.train.settings import AMP, ASSIGNERS, Settings
-from edge_yolov9.variants import ACTIVATIONS, AUXILIARIES, BLOCKS
+from edge_yolov9.train.settings import Settings
 
-CHOICES = {"auxiliary": AUXILIARIES, "block": BLOCKS, "activation": ACTIVATIONS, "assign": ASSIGNERS, "amp": AMP}
 TYPES: dict[str, type] = {"int": int, "float": float, "str": str, "int | None": int}
 Command = Callable[..., Any]
 
@@ -26,8 +24,8 @@ def setting_options(command: Command) -> Command:
         text = f"{text.replace('``', '')}{shown}"
         if kind == "bool":
             option = click.option(f"--{name}/--no-{name}", setting.name, default=None, help=text)
-        elif setting.name in CHOICES:
-            option = click.option(f"--{name}", type=click.Choice(CHOICES[setting.name]), help=text)
+        elif choices := setting.metadata["choices"]:
+            option = click.option(f"--{name}", type=click.Choice(choices), help=text)
         else:
             option = click.option(f"--{name}", setting.name, type=TYPES[kind], help=text)
         command = option(command)
@@ -41,8 +39,10 @@ def setting_options(command: Command) -> Command:
 @click.option("--pretrained", type=click.Path(path_type=Path), metavar="CHECKPOINT", help="Start from these weights.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or the number of a GPU.")
 @click.option("--strict", is_flag=True, help="Stop when the data check finds a problem.")
-@click.option("--weights-licence", metavar="TEXT", help="Noted in the checkpoint and in every bundle made of it.")
-@click.option("--data-licence", metavar="TEXT", help="Likewise.")
+@click.option(
+    "--weights-licence", metavar="TEXT", help="Licence of the weights, kept in the checkpoint and its bundles."
+)
+@click.option("--data-licence", metavar="TEXT", help="Licence of the data, kept likewise.")
 @setting_options
 def train(
     data: Path | None,

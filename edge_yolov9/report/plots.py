@@ -3,30 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_yolov9.scoring.curves import figure, png
 from edge_yolov9.text import plot
-
-if TYPE_CHECKING:
-    pass
-
-CURVES = (("class", "box", "dfl"), ("AP", "AP50", "AP75"), ("lr",), ("images_per_s",))
-"""Columns of results.csv that share an axis."""
-
-
-def results(history: Sequence[Mapping[str, float]]) -> bytes:
-    """Losses, AP, learning rate and speed over the epochs: the rows of results.csv."""
-    drawn = figure(11, 6)
-    for axis, columns in zip(drawn.subplots(2, 2).flat, CURVES, strict=True):
-        for column in columns:
-            axis.plot([row["epoch"] for row in history], [row[column] for row in history], label=column, marker=".")
-        axis.set_xlabel("epoch")
-        axis.legend()
-        axis.grid(alpha=0.3)
-    return png(drawn)
 
 
 def latency_histogram(title: str, histogram: Mapping[str, Sequence[float]]) -> bytes:

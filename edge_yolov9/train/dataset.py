@@ -52,7 +52,11 @@ class Batch:
         return Batch(self.images.pin_memory(), self.boxes.pin_memory(), self.indices)
 
 
-class TrainingSet(Dataset[Sample]):
+Indexed = tuple[int, Sample]
+"""The index of the image that leads a sample, and the sample."""
+
+
+class TrainingSet(Dataset[Indexed]):
     """Augmented samples of one split."""
 
     def __init__(self, pictures: Sequence[Picture], settings: Settings) -> None:
@@ -63,9 +67,12 @@ class TrainingSet(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def __getitem__(self, key: Key) -> Sample:
-        """The sample (S, S, 3) uint8 RGB and its boxes (N, 5) for ``(epoch, index)``."""
-        epoch, index = key
+    def __getitem__(self, key: Key) -> Indexed:
+        """The sample for ``(epoch, index)``, with its index."""
+        return key[1], self.sample(*key)
+
+    def sample(self, epoch: int, index: int) -> Sample:
+        """An augmented image (S, S, 3) uint8 RGB and its boxes (N, 5) in pixels of it."""
         s = self.settings
         rng = np.random.default_rng((s.seed, epoch, index))
         if epoch >= s.epochs - s.close_mosaic:
@@ -154,7 +161,7 @@ class Loader:
 
     def __init__(self, data: TrainingSet, order: Order, workers: int, pin: bool) -> None:
         self.order = order
-        self._loader: DataLoader[Sample] = DataLoader(
+        self._loader: DataLoader[Indexed] = DataLoader(
             data,
             batch_sampler=order,
             num_workers=workers,
@@ -168,8 +175,7 @@ class Loader:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Batches ``start``, ``start + 1``, ... of an epoch."""
         self.order.epoch, self.order.start = epoch, start
-        for keys, batch in zip(list(self.order), self._loader, strict=True):
-            yield Batch(batch.images, batch.boxes, tuple(index for _, index in keys))
+        yield from self._loader
 
 
 def _one_thread(_: int) -> None:
@@ -177,9 +183,9 @@ def _one_thread(_: int) -> None:
     torch.set_num_threads(1)
 
 
-def collate(samples: Sequence[Sample]) -> Batch:
+def collate(samples: Sequence[Indexed]) -> Batch:
     """Stack images; number the boxes by their image."""
-    images = torch.from_numpy(np.stack([image for image, _ in samples]))
-    rows = [np.insert(boxes, 0, i, axis=1) for i, (_, boxes) in enumerate(samples)]
+    images = torch.from_numpy(np.stack([image for _, (image, _) in samples]))
+    rows = [np.insert(boxes, 0, i, axis=1) for i, (_, (_, boxes)) in enumerate(samples)]
     boxes = torch.from_numpy(np.concatenate(rows).astype(np.float32))
-    return Batch(images, boxes, ())
+    return Batch(images, boxes, tuple(index for index, _ in samples))

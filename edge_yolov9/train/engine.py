@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +39,18 @@ class Outcome:
     terms: tuple[float, float, float]
     """Class, box and dfl loss of the main head over the global batch."""
     finite: bool
+
+
+@dataclass(frozen=True)
+class EngineState:
+    """Everything of an engine that a run needs to go on, between two steps."""
+
+    tensors: Mapping[str, Tensor]
+    """Weights (``model/``), moving average (``ema/``), momenta (``momentum/``) and random generators (``rng/``)."""
+    updates: int
+    """Steps that the optimizer has taken."""
+    scaler: Mapping[str, Any]
+    """The gradient scaler's numbers; empty unless fp16."""
 
 
 class Engine:
@@ -109,26 +121,24 @@ class Engine:
         self.average.update()
         self.pending = 0
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Everything that :meth:`restore` needs, between two steps."""
+    def state(self) -> EngineState:
+        """What :meth:`restore` takes, between two steps."""
         held = {f"model/{k}": v for k, v in self.model.state_dict().items()}
         held |= {f"ema/{k}": v for k, v in self.average.model.state_dict().items()}
         held |= {f"momentum/{k}": v for k, v in momenta(self.model, self.optimizer).items()}
         held["rng/cpu"] = torch.get_rng_state()
         if self.device.type == "cuda":
             held["rng/cuda"] = torch.cuda.get_rng_state(self.device)
-        return held
+        return EngineState(held, self.average.updates, self._scaler.state_dict())
 
-    def scaler_state(self) -> dict[str, Any]:
-        """Of the gradient scaler; empty unless fp16."""
-        return self._scaler.state_dict()
-
-    def restore(self, held: dict[str, Tensor], updates: int, scaler: dict[str, Any]) -> None:
-        """The inverse of :meth:`tensors`.
+    def restore(self, state: EngineState) -> None:
+        """Go on from there.
 
         Raises:
             TrainingError: the tensors are of another model.
         """
+
+        held = state.tensors
 
         def part(name: str) -> dict[str, Tensor]:
             return {k.removeprefix(name): v for k, v in held.items() if k.startswith(name)}
@@ -139,12 +149,12 @@ class Engine:
             set_momenta(self.model, self.optimizer, part("momentum/"))
         except (RuntimeError, KeyError) as error:
             raise TrainingError(f"the saved state does not fit {self.model.name}: {error}") from None
-        self.average.updates = updates
+        self.average.updates = state.updates
         torch.set_rng_state(held["rng/cpu"])
         if self.device.type == "cuda" and "rng/cuda" in held:
             torch.cuda.set_rng_state(held["rng/cuda"], self.device)
-        if scaler:
-            self._scaler.load_state_dict(dict(scaler))
+        if state.scaler:
+            self._scaler.load_state_dict(dict(state.scaler))
 
 
 def freeze(model: YOLOv9, settings: Settings) -> Sequence[nn.Module]:

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from edge_yolov9.checkpoint import Checkpoint
@@ -19,7 +20,7 @@ from edge_yolov9.model import YOLOv9
 from edge_yolov9.scoring.accuracy import Accuracy
 from edge_yolov9.train.dataset import Batch, Loader, Order, Picture, TrainingSet
 from edge_yolov9.train.distributed import Group
-from edge_yolov9.train.engine import Engine, Outcome
+from edge_yolov9.train.engine import Engine, EngineState, Outcome
 from edge_yolov9.train.folder import Folder
 from edge_yolov9.train.interrupt import Interrupt
 from edge_yolov9.train.optimizer import Schedule
@@ -54,6 +55,8 @@ class Result:
     best_ap: float
     best_epoch: int
     """Counts from 1; 0 when no epoch was finished."""
+    folder: Path
+    """Where the run lies: ``best.safetensors``, ``last.safetensors``, ``results.csv``, figures and the state."""
 
 
 class Trainer:
@@ -82,6 +85,7 @@ class Trainer:
         self.position = Position()
         if resume:
             self._restore()
+        self.data = TrainingSet(task.pictures, settings)
         self.order = Order(len(task.pictures), settings, group.rank, group.world)
         self.schedule = Schedule(settings, self.order.batches)
         self.progress = Progress(settings, self.order.batches, loud and group.leads)
@@ -98,24 +102,26 @@ class Trainer:
         """Train to the end, to an early stop or to an interruption."""
         loader = self._loader()
         with contextlib.closing(self.board), Interrupt() as interrupt:
-            while self.position.epoch < self.settings.epochs and not self._stale():
+            while self.position.epoch < self.settings.epochs:
+                if self._stale():
+                    self.progress.say(f"stopped: no better AP in {self._epochs_since_best()} epochs")
+                    break
                 if not self._epoch(loader, interrupt):
                     self.progress.say(f"\ninterrupted and saved; go on with --resume {self.folder.path}")
                     return self._result(False)
         return self._result(True)
 
     def _loader(self) -> Loader:
-        data = TrainingSet(self.task.pictures, self.settings)
-        cached = data.fill_cache(free_memory() // self.group.world)
+        cached = self.data.fill_cache(free_memory() // self.group.world)
         cuda = self.group.device.type == "cuda"
         workers = self.settings.workers
         if workers is None:
             workers = min(8, max(1, (os.cpu_count() or 1) // self.group.world - 1)) if cuda else 0
         self.progress.say(
-            f"{self.settings.model}: {len(data)} images ({'in memory' if cached else 'read from disk'}), "
+            f"{self.settings.model}: {len(self.data)} images ({'in memory' if cached else 'read from disk'}), "
             f"{self.order.batches} batches of {self.settings.batch}, {workers} workers, {self.group.device}"
         )
-        return Loader(data, self.order, workers, pin=cuda)
+        return Loader(self.data, self.order, workers, pin=cuda)
 
     def _epoch(self, loader: Loader, interrupt: Interrupt) -> bool:
         """One epoch, or the rest of one. False when it was interrupted, and saved."""
@@ -167,7 +173,6 @@ class Trainer:
             history=(*position.history, row),
             best_epoch=int(self.group.tell(epoch if best else position.best_epoch)),
             best_ap=self.group.tell(figures["AP"] if best else position.best_ap),
-            scaler=self.engine.scaler_state(),
         )
         if self.group.leads:
             self.folder.save_epoch(self._checkpoint(epoch, row), self.position.history, best)
@@ -186,9 +191,10 @@ class Trainer:
     def save(self) -> None:
         """Make this the place where ``--resume`` goes on. Not inside an accumulation of gradients."""
         self._saved = time.monotonic()
-        self.position = replace(self.position, scaler=self.engine.scaler_state())
+        state = self.engine.state()
+        self.position = replace(self.position, updates=state.updates, scaler=state.scaler)
         if self.group.leads:
-            self.folder.save_state(self.engine.tensors(), self.position, self._run)
+            self.folder.save_state(state.tensors, self.position, self._run)
 
     def _restore(self) -> None:
         tensors, self.position, run = self.folder.read()
@@ -198,15 +204,15 @@ class Trainer:
             raise InputError(f"{self.folder.path} was trained with other settings: {'; '.join(wrong)}")
         if run["digest"] != self.task.digest:
             raise InputError(f"the training images or labels of {self.task.data} changed since the run began")
-        self.engine.restore(tensors, self.position.updates, dict(self.position.scaler))
+        self.engine.restore(EngineState(tensors, self.position.updates, self.position.scaler))
 
     def _stale(self) -> bool:
         """Whether the best AP is older than the patience."""
-        since = self.position.epoch - 1 - self.position.best_epoch
-        stale = self.settings.patience > 0 and bool(self.position.history) and since >= self.settings.patience
-        if stale:
-            self.progress.say(f"stopped: no better AP in {since} epochs")
-        return stale
+        patience = self.settings.patience
+        return patience > 0 and bool(self.position.history) and self._epochs_since_best() >= patience
+
+    def _epochs_since_best(self) -> int:
+        return self.position.epoch - 1 - self.position.best_epoch
 
     def _stop_on_bad(self, batch: Batch, epoch: int, number: int, outcome: Outcome) -> None:
         """Name and keep the batch whose loss is not finite, and end the run."""
@@ -218,4 +224,4 @@ class Trainer:
         )
 
     def _result(self, finished: bool) -> Result:
-        return Result(finished, max(self.position.best_ap, 0.0), self.position.best_epoch + 1)
+        return Result(finished, max(self.position.best_ap, 0.0), self.position.best_epoch + 1, self.folder.path)

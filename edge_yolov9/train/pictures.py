@@ -25,7 +25,9 @@ from edge_yolov9.train.validation import predict, validate
 DEPLOYED = DecodeOptions()
 """Thresholds that a Detector starts with."""
 TRAINING, VALIDATION = "training-batch.jpg", "validation.jpg"
-RESULTS, CURVES, CONFUSION = "results.png", "precision-recall.png", "confusion-matrix.png"
+RESULTS, PRECISION_RECALL, CONFUSION = "results.png", "precision-recall.png", "confusion-matrix.png"
+PANELS = (("class", "box", "dfl"), ("AP", "AP50", "AP75"), ("lr",), ("images_per_s",))
+"""Columns of results.csv that share an axis."""
 TILE = 416
 """Side of a picture in a contact sheet, pixels."""
 
@@ -34,7 +36,7 @@ def training_batch(folder: Folder, data: TrainingSet, names: tuple[str, ...], co
     """The first images as the model sees them in the first epoch, boxes drawn in."""
     tiles = []
     for index in range(min(count, len(data))):
-        image, boxes = data[0, index]
+        image, boxes = data.sample(0, index)
         truth = _truth(boxes[:, 1:], boxes[:, 0].astype(np.int64), names)
         tiles.append(annotate(np.ascontiguousarray(image[:, :, ::-1]), truth))
     _save(folder, TRAINING, sheet(tiles, 3))
@@ -50,12 +52,25 @@ def outcome(folder: Folder, history: Sequence[Mapping[str, float]], val: Split, 
     found, used = predict(model, val, imgsz, DEPLOYED)
     _validation(folder, found, used)
 
-    from edge_yolov9.report import plots
     from edge_yolov9.scoring import curves
 
-    atomic_write(folder.path / RESULTS, plots.results(history))
-    atomic_write(folder.path / CURVES, curves.precision_recall(validate(model, val, imgsz)))
+    atomic_write(folder.path / RESULTS, results(history))
+    atomic_write(folder.path / PRECISION_RECALL, curves.precision_recall(validate(model, val, imgsz)))
     atomic_write(folder.path / CONFUSION, curves.confusion_matrix(confusion(found, used), val.names))
+
+
+def results(history: Sequence[Mapping[str, float]]) -> bytes:
+    """Losses, AP, learning rate and speed over the epochs: the rows of results.csv; a PNG's bytes."""
+    from edge_yolov9.scoring import curves
+
+    drawn = curves.figure(11, 6)
+    for axis, columns in zip(drawn.subplots(2, 2).flat, PANELS, strict=True):
+        for column in columns:
+            axis.plot([row["epoch"] for row in history], [row[column] for row in history], label=column, marker=".")
+        axis.set_xlabel("epoch")
+        axis.legend()
+        axis.grid(alpha=0.3)
+    return curves.png(drawn)
 
 
 def _validation(folder: Folder, found: Mapping[int, Detections], used: Split, count: int = 4) -> None:

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from edge_yolov9.errors import InputError
-from edge_yolov9.variants import GraphOptions
+from edge_yolov9.variants import ACTIVATIONS, AUXILIARIES, BLOCKS, GraphOptions
 
-ASSIGNERS = ("own", "lead")
-AMP = ("auto", "off", "bf16", "fp16")
 RUNTIME = ("workers", "cache", "save_minutes")
 """Settings that may differ between a run and its continuation: they do not change any result."""
 
 
-def _option(default: Any, text: str) -> Any:
-    """A setting: its default, and what it means."""
-    return field(default=default, metadata={"help": text})
+Bound = tuple[str, Callable[[Any], bool]]
+"""What a value must be, in words and as a test."""
+
+
+def _option(default: Any, text: str, bound: Bound | None = None, choices: Sequence[str] = ()) -> Any:
+    """A setting: its default, what it means, and the values that it takes."""
+    if choices:
+        bound = f"one of {', '.join(choices)}", lambda value: value in choices
+    return field(default=default, metadata={"help": text, "bound": bound, "choices": choices})
+
+
+def at_least(least: float) -> Bound:
+    """``least`` or more."""
+    return f"{least:g} or more", lambda value: value >= least
+
+
+AT_LEAST_1 = at_least(1)
+NOT_NEGATIVE = at_least(0)
+POSITIVE: Bound = ("over 0", lambda value: value > 0)
+FRACTION: Bound = ("between 0 and 1", lambda value: 0 <= value <= 1)
 
 
 @dataclass(frozen=True)
@@ -35,63 +50,79 @@ class Settings:
         "published",
         "Where the auxiliary head hangs: as ``published``, ``none``, on the backbone itself (``pfh``), on a second "
         "top-down neck (``fpn``), on a reversible second backbone (``icn``).",
+        choices=AUXILIARIES,
     )
-    block: str = _option("csp", "Computational block of GELAN, where the published model has CSP.")
+    block: str = _option("csp", "Computational block of GELAN, where the published model has CSP.", choices=BLOCKS)
     elan_depth: int = _option(2, "Stages of every ELAN.")
     csp_depth: int | None = _option(None, "Blocks in a row in every stage; None: as published for the model.")
     activation: str = _option(
         "silu",
         "After every convolution: ``silu`` as published; ``relu6`` costs less in INT8, ``hardswish`` only on OpenVINO "
         "(docs/int8-speed.md). With ``--pretrained`` a SiLU model is fine-tuned to them.",
+        choices=ACTIVATIONS,
     )
-    epochs: int = _option(500, "Passes over the training images.")
-    imgsz: int = _option(640, "Side of the square network input, pixels, a multiple of 32.")
-    batch: int = _option(16, "Images per iteration, summed over all processes.")
+    epochs: int = _option(500, "Passes over the training images.", AT_LEAST_1)
+    imgsz: int = _option(
+        640,
+        "Side of the square network input, pixels, a multiple of 32.",
+        ("a positive multiple of 32", lambda side: side >= 32 and side % 32 == 0),
+    )
+    batch: int = _option(16, "Images per iteration, summed over all processes.", AT_LEAST_1)
     nominal_batch: int = _option(
-        64,
-        "Gradients of round(nominal_batch / batch) iterations are added up before the optimizer moves.",
+        64, "Gradients of round(nominal_batch / batch) iterations are added up before the optimizer moves.", AT_LEAST_1
     )
     seed: int = _option(0, "Start of the weights, of the data order and of every augmentation.")
 
-    lr: float = _option(0.01, "Learning rate after the warm-up.")
-    final_lr: float = _option(0.01, "The rate falls linearly, epoch by epoch, towards this fraction of ``lr``.")
-    momentum: float = _option(0.937, "Nesterov momentum of SGD.")
-    weight_decay: float = _option(5e-4, "On convolution kernels only; BatchNorm and biases have none.")
+    lr: float = _option(0.01, "Learning rate after the warm-up.", POSITIVE)
+    final_lr: float = _option(
+        0.01, "The rate falls linearly, epoch by epoch, towards this fraction of ``lr``.", FRACTION
+    )
+    momentum: float = _option(0.937, "Nesterov momentum of SGD.", FRACTION)
+    weight_decay: float = _option(5e-4, "On convolution kernels only; BatchNorm and biases have none.", NOT_NEGATIVE)
     warmup_epochs: float = _option(
         3.0,
         "Per iteration the rate rises from 0 (see ``warmup_bias_lr``) and the momentum from ``warmup_momentum``.",
+        NOT_NEGATIVE,
     )
-    warmup_iterations: int = _option(100, "The warm-up has at least this many iterations.")
-    warmup_bias_lr: float = _option(0.1, "The rate of biases falls from here instead of rising from 0.")
-    warmup_momentum: float = _option(0.8, "Momentum at the first iteration.")
-    clip_norm: float = _option(10.0, "Upper limit of the norm of all gradients together.")
-    ema_decay: float = _option(0.9999, "Decay of the moving average of the weights after many updates; 0 at the first.")
-    ema_updates: float = _option(2000.0, "Updates after which the decay has come to 63 % of ``ema_decay``.")
+    warmup_iterations: int = _option(100, "The warm-up has at least this many iterations.", NOT_NEGATIVE)
+    warmup_bias_lr: float = _option(0.1, "The rate of biases falls from here instead of rising from 0.", NOT_NEGATIVE)
+    warmup_momentum: float = _option(0.8, "Momentum at the first iteration.", FRACTION)
+    clip_norm: float = _option(10.0, "Upper limit of the norm of all gradients together.", POSITIVE)
+    ema_decay: float = _option(
+        0.9999, "Decay of the moving average of the weights after many updates; 0 at the first.", FRACTION
+    )
+    ema_updates: float = _option(2000.0, "Updates after which the decay has come to 63 % of ``ema_decay``.", POSITIVE)
 
-    mosaic: float = _option(1.0, "Probability that an image is a mosaic of four.")
+    mosaic: float = _option(1.0, "Probability that an image is a mosaic of four.", FRACTION)
     close_mosaic: int = _option(
-        15,
-        "In the last epochs, this many, images are letterboxed only: no mosaic, affine or MixUp.",
+        15, "In the last epochs, this many, images are letterboxed only: no mosaic, affine or MixUp.", NOT_NEGATIVE
     )
-    mixup: float = _option(0.15, "Probability that a mosaic is blended with a second one.")
-    mixup_beta: float = _option(32.0, "The share of each is drawn from Beta(mixup_beta, mixup_beta).")
+    mixup: float = _option(0.15, "Probability that a mosaic is blended with a second one.", FRACTION)
+    mixup_beta: float = _option(32.0, "The share of each is drawn from Beta(mixup_beta, mixup_beta).", POSITIVE)
     copy_paste: float = _option(
-        0.3, "Probability that an object is pasted once more, mirrored, into its image; needs outlines in the labels."
+        0.3,
+        "Probability that an object is pasted once more, mirrored, into its image; needs outlines in the labels.",
+        FRACTION,
     )
     translate: float = _option(0.1, "Largest shift, as a fraction of the input, either way.")
-    scale: float = _option(0.9, "Images are resized by a factor from 1 - scale to 1 + scale.")
+    scale: float = _option(
+        0.9,
+        "Images are resized by a factor from 1 - scale to 1 + scale.",
+        ("0 or more and under 1", lambda scale: 0 <= scale < 1),
+    )
     degrees: float = _option(0.0, "Largest rotation, either way.")
     shear: float = _option(0.0, "Largest shear, degrees, either way.")
     hue: float = _option(0.015, "Largest relative change of the hue, either way.")
     saturation: float = _option(0.7, "Largest relative change of the saturation, either way.")
     value: float = _option(0.4, "Largest relative change of the brightness, either way.")
-    flip: float = _option(0.5, "Probability of a left-right flip.")
+    flip: float = _option(0.5, "Probability of a left-right flip.", FRACTION)
 
     assign: str = _option(
         "own",
         "Targets of the auxiliary head: by its ``own`` predictions, or those of the main head (``lead``).",
+        choices=("own", "lead"),
     )
-    topk: int = _option(10, "Cells per object that may become positive.")
+    topk: int = _option(10, "Cells per object that may become positive.", AT_LEAST_1)
     alpha: float = _option(0.5, "Exponent of the class score in the alignment of a cell with an object.")
     beta: float = _option(6.0, "Exponent of the CIoU in the alignment.")
     box_gain: float = _option(7.5, "Weight of the CIoU loss.")
@@ -99,10 +130,11 @@ class Settings:
     dfl_gain: float = _option(1.5, "Weight of the distribution focal loss.")
     auxiliary_weight: float = _option(0.25, "Weight of the auxiliary head's loss; the main head's is 1.")
 
-    patience: int = _option(100, "Epochs without a better AP after which the run stops; 0 never stops.")
+    patience: int = _option(100, "Epochs without a better AP after which the run stops; 0 never stops.", NOT_NEGATIVE)
     freeze: int = _option(
         0,
         "Levels of the backbone, from the image on, that keep their weights and statistics: 0 to 5.",
+        ("0 to 5", lambda levels: 0 <= levels <= 5),
     )
     freeze_bn: bool = _option(
         False,
@@ -112,6 +144,7 @@ class Settings:
     amp: str = _option(
         "auto",
         "Precision of the forward pass: ``auto`` is bf16 (else fp16) on a GPU and float32 on a CPU.",
+        choices=("auto", "off", "bf16", "fp16"),
     )
     compile: bool = _option(False, "Run the model through ``torch.compile``.")
 
@@ -123,7 +156,7 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        _in_range(self)
+        _check(self)
 
     @property
     def graph(self) -> GraphOptions:
@@ -155,26 +188,14 @@ class Settings:
         ]
 
 
-def _in_range(s: Settings) -> None:
+def _check(settings: Settings) -> None:
     """Raise InputError for the first value that cannot be."""
-    for name in ("epochs", "batch", "nominal_batch", "topk"):
-        _require(getattr(s, name) >= 1, name, "at least 1", getattr(s, name))
-    for name in ("mosaic", "mixup", "copy_paste", "flip", "final_lr", "momentum", "warmup_momentum", "ema_decay"):
-        _require(0 <= getattr(s, name) <= 1, name, "between 0 and 1", getattr(s, name))
-    for name in ("weight_decay", "warmup_epochs", "warmup_iterations", "warmup_bias_lr", "close_mosaic", "patience"):
-        _require(getattr(s, name) >= 0, name, "0 or more", getattr(s, name))
-    for name in ("lr", "clip_norm", "mixup_beta", "ema_updates"):
-        _require(getattr(s, name) > 0, name, "over 0", getattr(s, name))
-    _require(0 <= s.scale < 1, "scale", "0 or more and under 1", s.scale)
-    _require(0 <= s.freeze <= 5, "freeze", "0 to 5", s.freeze)
-    _require(s.imgsz >= 32 and s.imgsz % 32 == 0, "imgsz", "a positive multiple of 32", s.imgsz)
-    if s.model.startswith("gelan-") and s.auxiliary not in ("published", "none"):
-        raise InputError(f"{s.model} has no auxiliary branch; for --auxiliary {s.auxiliary} set --model to yolov9-*")
-    _ = s.graph  # refuses what no graph can be
-    _require(s.assign in ASSIGNERS, "assign", f"one of {', '.join(ASSIGNERS)}", s.assign)
-    _require(s.amp in AMP, "amp", f"one of {', '.join(AMP)}", s.amp)
-
-
-def _require(holds: bool, name: str, expected: str, found: object) -> None:
-    if not holds:
-        raise InputError(f"--{name.replace('_', '-')} must be {expected}, got {found}")
+    for setting in fields(settings):
+        value, bound = getattr(settings, setting.name), setting.metadata["bound"]
+        if bound is not None and not bound[1](value):
+            raise InputError(f"--{setting.name.replace('_', '-')} must be {bound[0]}, got {value}")
+    if settings.model.startswith("gelan-") and settings.auxiliary not in ("published", "none"):
+        raise InputError(
+            f"{settings.model} has no auxiliary branch; for --auxiliary {settings.auxiliary} set --model to yolov9-*"
+        )
+    _ = settings.graph  # refuses what no graph can be

@@ -16,7 +16,6 @@ from edge_yolov9.model import YOLOv9, build
 from edge_yolov9.text import printable
 from edge_yolov9.train import pictures
 from edge_yolov9.train.check import Survey, splits, survey
-from edge_yolov9.train.dataset import TrainingSet
 from edge_yolov9.train.distributed import Group, joined
 from edge_yolov9.train.engine import precision
 from edge_yolov9.train.finetune import take_over
@@ -41,6 +40,42 @@ class Request:
     """``weights_licence`` and ``data_licence``, which compiled bundles repeat."""
     settings: Mapping[str, Any] | None = None
     """The settings that were given; others keep their default, or what the resumed run has."""
+
+
+def train_checkpoint(
+    data: str | Path | None,
+    out: str | Path | None = None,
+    *,
+    settings: Settings | None = None,
+    pretrained: str | Path | None = None,
+    resume: str | Path | None = None,
+    device: str = "auto",
+    strict: bool = False,
+) -> Result:
+    """Train a detector, as ``edge-yolov9 train`` does; progress goes to standard error.
+
+    Args:
+        data: DATA file (YAML) with ``train``, ``val`` and ``names``; None with ``resume``, for the run's own.
+        out: new folder of the run; ``runs/MODEL`` when None.
+        settings: the recipe; the published one when None, or the resumed run's.
+        pretrained: checkpoint whose weights are fine-tuned.
+        resume: folder of an interrupted run that goes on.
+        device: ``auto``, ``cpu``, ``cuda`` or the number of a GPU.
+        strict: whether a problem in the data ends the run before it begins.
+
+    Returns:
+        Whether the run finished, its best AP in [0, 1] and epoch, and its folder with ``best.safetensors``.
+
+    Raises:
+        InputError, DataError: something that was asked for cannot be; nothing was overwritten.
+        TrainingError: the run could not go on; what it saved is kept.
+    """
+
+    def path(value: str | Path | None) -> Path | None:
+        return None if value is None else Path(value)
+
+    given = None if settings is None else settings.as_dict()
+    return start(Request(path(data), path(out), path(resume), path(pretrained), device, strict, {}, given))
 
 
 def start(request: Request) -> Result:
@@ -106,7 +141,7 @@ def _run(request: Request, settings: Settings, data: Path, group: Group) -> Resu
     if request.resume is None:
         trainer.save()  # killed from here on, the run can be resumed
         if group.leads:
-            pictures.training_batch(folder, TrainingSet(found.pictures, settings), dataset.names)
+            pictures.training_batch(folder, trainer.data, dataset.names)
     result = trainer.run()
     if result.finished:
         say(f"best AP {result.best_ap:.4f} in epoch {result.best_epoch}: {folder.path / BEST}")

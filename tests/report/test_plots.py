@@ -9,6 +9,7 @@ import pytest
 from edge_yolov9.report import plots
 from edge_yolov9.scoring import curves
 from edge_yolov9.scoring.accuracy import Accuracy, ClassAccuracy
+from edge_yolov9.train import pictures
 
 ROW = {"class": 1.0, "box": 2.0, "dfl": 1.5, "AP": 0.3, "AP50": 0.5, "AP75": 0.2, "lr": 0.01, "images_per_s": 9.0}
 
@@ -28,7 +29,7 @@ def test_every_figure_depends_on_its_numbers() -> None:
     histories = [[{**ROW, "epoch": i, "AP": ap * i} for i in range(1, 4)] for ap in (0.1, 0.2)]
     matrices = [np.array([[5, 1, 0], [0, 3, 1], [0, n, 0]]) for n in (0, 7)]
     for first, second in (
-        [plots.results(history) for history in histories],
+        [pictures.results(history) for history in histories],
         [curves.precision_recall(accuracy([1.0] * 50 + [last] * 51)) for last in (0.0, 0.5)],
         [curves.confusion_matrix(matrix, ("a", "b")) for matrix in matrices],
     ):

@@ -128,7 +128,7 @@ def test_outlines_reach_the_samples(tmp_path: Path) -> None:
     counts = {}
     for share in (0.0, 1.0):
         settings = Settings(imgsz=SIZE, scale=0, translate=0, mosaic=0, copy_paste=share, close_mosaic=0)
-        counts[share] = len(TrainingSet([picture], settings)[0, 0][1])
+        counts[share] = len(TrainingSet([picture], settings).sample(0, 0)[1])
     assert counts == {0.0: 2, 1.0: 3}
 
 
@@ -167,11 +167,11 @@ def test_last_epochs_are_letterboxed_only(tmp_path: Path) -> None:
     data = TrainingSet(pictures(tmp_path), settings)
     wanted, wanted_boxes = place(data.load(2), SIZE)
     for epoch in (3, 4):
-        image, boxes = data[epoch, 2]
+        image, boxes = data.sample(epoch, 2)
         difference = np.abs(image[:, :, ::-1].astype(int) - wanted)
         assert difference.mean() < 1  # the way through HSV rounds
         assert np.array_equal(boxes, wanted_boxes)
-    assert np.abs(data[2, 2][0].astype(int) - image).mean() > 10
+    assert np.abs(data.sample(2, 2)[0].astype(int) - image).mean() > 10
 
 
 def test_check_counts_and_lists_problems(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def run(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_picture_is_there_and_decodes(run: Path) -> None:
-    names = (pictures.TRAINING, pictures.VALIDATION, pictures.RESULTS, pictures.CURVES, pictures.CONFUSION)
+    names = (pictures.TRAINING, pictures.VALIDATION, pictures.RESULTS, pictures.PRECISION_RECALL, pictures.CONFUSION)
     for name in names:
         image = cv2.imread(str(run / name))
         assert image is not None, name

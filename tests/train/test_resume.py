@@ -72,7 +72,7 @@ def whole(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_leaves_checkpoints_and_results(whole: Path) -> None:
-    figures = {pictures.TRAINING, pictures.VALIDATION, pictures.RESULTS, pictures.CURVES, pictures.CONFUSION}
+    figures = {pictures.TRAINING, pictures.VALIDATION, pictures.RESULTS, pictures.PRECISION_RECALL, pictures.CONFUSION}
     assert {file.name for file in whole.iterdir()} == {BEST, LAST, RESULTS, STATE, BOARD} | figures
     checkpoint = load(whole / LAST)
     assert (checkpoint.variant, checkpoint.names, checkpoint.input_size) == ("gelan-t", ("red", "green"), (64, 64))
