@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 from collections.abc import Iterator
@@ -90,7 +91,8 @@ def _jpeg_size(head: bytes) -> tuple[int, int] | None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """OpenCV's own warnings are left out where ours say the same."""
+    """Warnings of OpenCV, and of the FFmpeg within, are left out: ours say the same, and no password of a URL."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     log: Any = getattr(cv2.utils, "logging", None)
     if log is None:
         yield

@@ -32,7 +32,7 @@ class Camera:
         self.stream = detect.stream(source, track=True, status=lambda news: print(news, flush=True))
         self.newest: tuple[Any, Any] | None = None
         self.error: EdgeYoloError | None = None
-        self.thread = threading.Thread(target=self._run, name=source, daemon=True)
+        self.thread = threading.Thread(target=self._run, name=self.stream.source.name, daemon=True)
         self.thread.start()
 
     def _run(self) -> None:

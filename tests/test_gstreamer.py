@@ -99,3 +99,25 @@ def test_opencv_runs_the_pipeline_where_it_can(monkeypatch: pytest.MonkeyPatch) 
     assert pipeline.startswith("nvarguscamerasrc ! nvvidconv ! videoconvert ! video/x-raw,format=BGR ! appsink ")
     assert pipeline.count("appsink") == 1
     assert backend == cv2.CAP_GSTREAMER
+
+
+@pytest.mark.parametrize(
+    "pipeline", ["--gst-plugin-load=x.so ! a", "-v ! a", "'--gst-plugin-load=x.so' ! a", "\\-v ! a"]
+)
+@pytest.mark.parametrize("by_opencv", [False, True])
+def test_a_pipeline_gives_no_options(monkeypatch: pytest.MonkeyPatch, pipeline: str, by_opencv: bool) -> None:
+    monkeypatch.setattr(cv2.videoio_registry, "hasBackend", lambda _: by_opencv)
+    monkeypatch.setattr(shutil, "which", lambda _: "/bin/false")
+    with pytest.raises(SourceError, match="begins with an option, expected an element"):
+        open_source(pipeline)
+
+
+def test_words_of_a_pipeline_are_never_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    launch, heard = tmp_path / "launch", tmp_path / "heard"
+    launch.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {heard}\n')
+    launch.chmod(0o755)
+    monkeypatch.setattr(shutil, "which", lambda _: str(launch))
+    with pytest.raises(SourceError, match="it ended without a frame"):
+        open_source("videotestsrc ! identity --gst-plugin-load=x.so")
+    words = heard.read_text().splitlines()
+    assert words.index("--") < words.index("videotestsrc") < words.index("--gst-plugin-load=x.so")

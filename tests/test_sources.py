@@ -1,6 +1,11 @@
+import http.server
+import os
+import shutil
 import threading
 import time
 from itertools import islice
+from pathlib import Path
+from urllib.parse import quote
 
 import cv2
 import numpy as np
@@ -75,6 +80,64 @@ def test_a_video(video):
     assert [frame.timestamp for frame in frames] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
     assert [round(float(frame.image.mean()) / 40) for frame in frames] == list(range(6))
     source.close()
+
+
+@pytest.mark.parametrize("name", ["v%03d.mp4", "2024-05-01T10:00:00.mp4", "a ! b#c?d@e ü.mp4", "0", "env:HOME", "-v"])
+def test_a_film_of_any_name_is_that_film(video, tmp_path, monkeypatch, name):
+    shutil.copy(video, tmp_path / "v000.mp4")
+    (tmp_path / "v000.mp4").write_bytes(b"another")
+    video.rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    for spec in (name, f"./{name}", tmp_path / name, f"file://{tmp_path}/{name}", f"file:{quote(name)}"):
+        with open_source(spec) as source:
+            assert len(list(source)) == 6
+            assert (source.kind, Path(source.name).name) == ("video", name)
+
+
+def test_a_number_is_a_camera_where_no_file_has_its_name(camera, tmp_path, monkeypatch):
+    camera(5)
+    monkeypatch.chdir(tmp_path)
+    with open_source("0") as source:
+        assert source.name == "camera 0"
+    (tmp_path / "0").mkdir()
+    cv2.imwrite(str(tmp_path / "0" / "1.png"), grey(1))
+    with open_source("0") as folder, open_source(0) as source:
+        assert (folder.kind, source.kind) == ("folder", "live")
+    with pytest.raises(SourceError, match="no source '1'"):
+        open_source(Path("1"))
+
+
+@pytest.mark.parametrize("suffix", ["", ".jpg", ".mp4", ".yaml"])
+def test_a_pipe_or_device_is_no_file(tmp_path, suffix):
+    os.mkfifo(tmp_path / f"pipe{suffix}")
+    for spec in (tmp_path / f"pipe{suffix}", f"file:{tmp_path}/pipe{suffix}", "/dev/zero"):
+        with pytest.raises(SourceError, match="no source"):
+            open_source(spec)
+
+
+def test_a_list_of_a_film_names_no_file_elsewhere(tmp_path):
+    asked = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_error(404)
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/x.ts"
+        files = {
+            "list.m3u8": f"#EXTM3U\n#EXTINF:5,\n{url}\n#EXT-X-ENDLIST\n",
+            "list.ffconcat": f"ffconcat version 1.0\nfile '{url}'\n",
+        }
+        for name, text in files.items():
+            (tmp_path / name).write_text(text)
+            with pytest.raises(SourceError):
+                list(open_source(tmp_path / name))
+        server.shutdown()
+        thread.join()
+    assert asked == []
 
 
 def test_what_is_no_source(folder, capfd):

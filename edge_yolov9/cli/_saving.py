@@ -75,7 +75,8 @@ class Saver:
         size = (drawn.shape[1], drawn.shape[0])
         if self._writer is None:
             fourcc = cv2.VideoWriter.fourcc(*"mp4v")
-            self._writer, self._size = cv2.VideoWriter(str(self._partial), fourcc, self._fps, size), size
+            with quiet():
+                self._writer, self._size = cv2.VideoWriter(str(self._partial), fourcc, self._fps, size), size
             if not self._writer.isOpened():
                 raise InputError(f"cannot write the video {self._video}; check the folder, and that OpenCV has FFmpeg")
         if size != self._size:

@@ -128,6 +128,8 @@ def detect(
 ) -> None:
     """Find objects in SOURCE: image, folder of images, video file, camera index or device, URL, GStreamer pipeline.
 
+    SOURCE may stand elsewhere, so that no list of processes shows a password: env:NAME, @FILE.
+
     Prints one summary line. A camera or stream that is lost is opened again; frames that come too fast are dropped;
     Ctrl-C ends it in good order. An image in a folder that does not decode is reported and passed over, and the exit
     code is then not 0.
@@ -140,7 +142,6 @@ def detect(
     """
     check_writable(json_file)
     _end_on_sigterm()
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # our own message says what is wrong
     from edge_yolov9.detector import Detector
     from edge_yolov9.video.source import open_source
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
@@ -11,6 +12,7 @@ import numpy as np
 
 from edge_yolov9.errors import SourceError
 from edge_yolov9.images import Image, quiet
+from edge_yolov9.text import shown
 
 OPEN_SECONDS = 10
 """How long a source may take to open."""
@@ -46,8 +48,8 @@ class Capture(Protocol):
 class OpenCVCapture:
     """``cv2.VideoCapture``."""
 
-    def __init__(self, name: str, *spec: Any, patience: float = float("inf")) -> None:
-        """Open ``spec``, the arguments of ``cv2.VideoCapture``; ``name`` is for messages.
+    def __init__(self, name: str, *spec: Any, patience: float = float("inf"), hint: str = "") -> None:
+        """Open ``spec``, the arguments of ``cv2.VideoCapture``; messages hold ``name``, and ``hint`` where it fails.
 
         A read of more than ``patience`` seconds is an error also where it ends with a frame: after its limit FFmpeg
         hands out what the decoder still held, and waits again for each.
@@ -56,12 +58,12 @@ class OpenCVCapture:
             SourceError: it does not open.
         """
         self._name, self._patience = name, patience
-        failure = f"{name} does not open; check that it is connected, reachable and not in use"
+        failure = f"{name} does not open; check that it is connected, reachable and not in use{hint}"
         with quiet():
             try:
                 self._device = cv2.VideoCapture(*spec)
-            except cv2.error as error:
-                raise SourceError(failure) from error
+            except cv2.error:  # its own words may hold what ``name`` leaves out
+                raise SourceError(failure) from None
             if not self._device.isOpened():
                 self._device.release()
                 raise SourceError(failure)
@@ -89,7 +91,24 @@ class OpenCVCapture:
         self._device.release()
 
 
-def open_url(url: str, name: str) -> OpenCVCapture:
+def open_film(path: Path) -> OpenCVCapture:
+    """A video file, by the first of OpenCV's readers that can; a name like ``v%03d.avi`` or ``10:00.mp4`` is a name.
+
+    Raises:
+        SourceError: none can.
+    """
+    for backend in cv2.videoio_registry.getStreamBackends():
+        if backend == cv2.CAP_IMAGES:  # takes digits in a name for a row of pictures
+            continue
+        text = f"file:{path.absolute()}" if backend == cv2.CAP_FFMPEG else str(path.absolute())
+        try:
+            return OpenCVCapture(path.name, text, backend)
+        except SourceError:
+            continue
+    raise SourceError(f"{shown(str(path))} is neither an image nor a video that decodes")
+
+
+def open_url(url: str, name: str, hint: str = "") -> OpenCVCapture:
     """A network stream by FFmpeg, over TCP where RTSP offers it, with limits on the wait.
 
     One thread decodes what is live: several would hold back as many frames. What that is too slow for (4K HEVC on a
@@ -99,8 +118,8 @@ def open_url(url: str, name: str) -> OpenCVCapture:
         SourceError: it does not open.
     """
     if not cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG):
-        return OpenCVCapture(name, url)
+        return OpenCVCapture(name, url, hint=hint)
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 1000 * OPEN_SECONDS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 1000 * READ_SECONDS]
-    if not re.match(r"https?:|file:", url, re.IGNORECASE):
+    if not re.match(r"https?:", url, re.IGNORECASE):
         limits += [cv2.CAP_PROP_N_THREADS, 1]
-    return OpenCVCapture(name, url, cv2.CAP_FFMPEG, limits, patience=READ_SECONDS)
+    return OpenCVCapture(name, url, cv2.CAP_FFMPEG, limits, patience=READ_SECONDS, hint=hint)

@@ -16,6 +16,7 @@ import numpy as np
 
 from edge_yolov9.errors import SourceError
 from edge_yolov9.images import Image
+from edge_yolov9.video.address import masked
 from edge_yolov9.video.capture import OPEN_SECONDS, READ_SECONDS, Capture, OpenCVCapture
 
 SINK = "edge_yolov9"
@@ -33,8 +34,10 @@ def open_pipeline(pipeline: str, name: str) -> Capture:
         name: for messages.
 
     Raises:
-        SourceError: there is no GStreamer, or the pipeline does not start.
+        SourceError: there is no GStreamer, the pipeline does not start, or it begins with an option.
     """
+    if pipeline.lstrip(" \t\r\n'\"\\").startswith("-"):  # it could load code
+        raise SourceError(f"{name} is no GStreamer pipeline: it begins with an option, expected an element")
     elements = re.sub(r"\s*!\s*appsink\b[^!]*$", "", pipeline.strip())
     if cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
         to_appsink = f"{elements} ! videoconvert ! video/x-raw,format=BGR ! appsink max-buffers=1"
@@ -163,7 +166,7 @@ def _command(pipeline: str, name: str) -> list[str]:
             "run: sudo apt install gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good"
         )
     try:
-        return [launch, "-v", *shlex.split(pipeline)]
+        return [launch, "-v", "--", *shlex.split(pipeline)]
     except ValueError as error:
         raise SourceError(f"{name} is no GStreamer pipeline: {error}") from None
 
@@ -179,6 +182,6 @@ def _parsed(caps: str, name: str) -> tuple[float | None, tuple[int, int]]:
 
 
 def _reason(log: str) -> str | None:
-    """The words of gst-launch-1.0 that say why; None where it names no error."""
-    found = re.search(r"(?:ERROR: from element \S+ |erroneous pipeline: )(.*)", log)
-    return found.group(1) if found else None
+    """The words of gst-launch-1.0 that say why, without secrets; None where it names no error."""
+    words = re.search(r"(?:ERROR: from element \S+ |erroneous pipeline: )(.*)", log)
+    return masked(words.group(1)) if words else None

@@ -20,6 +20,7 @@ from edge_yolov9.closing import Closing
 from edge_yolov9.errors import InputError
 from edge_yolov9.geometry import PAD_VALUE, Image
 from edge_yolov9.text import html
+from edge_yolov9.video.address import masked
 from edge_yolov9.video.connections import BoundedHandler, BoundedServer
 
 REPEAT_SECONDS = 2.0
@@ -72,7 +73,7 @@ class MjpegServer(Closing):
                 f"expected a port in [0, 65535] and a quality in [1, 100], got {port!r:.90} and {quality!r:.90}"
             )
         self.names = _served_names(host, names)
-        self.page = PAGE.format(title=html(title)).encode()
+        self.page = PAGE.format(title=html(masked(title))).encode()
         self._quality = quality
         self._changed = threading.Condition()
         self._encoding = threading.Lock()

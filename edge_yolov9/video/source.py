@@ -6,15 +6,19 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from numbers import Integral
 from pathlib import Path
-from types import TracebackType
+from urllib.parse import unquote
 
 import cv2
 
+from edge_yolov9.closing import Closing
 from edge_yolov9.errors import SourceError
 from edge_yolov9.images import IMAGE_SUFFIXES, image_files, read_image
-from edge_yolov9.video.capture import Capture, OpenCVCapture, open_url
+from edge_yolov9.text import shown
+from edge_yolov9.video.address import PIPELINE, Address, read_address
+from edge_yolov9.video.capture import Capture, OpenCVCapture, open_film, open_url
 from edge_yolov9.video.gstreamer import ENDS, open_pipeline
 from edge_yolov9.video.latest import Latest
 from edge_yolov9.video.reader import Frame as Frame
@@ -22,8 +26,11 @@ from edge_yolov9.video.reader import Reader, Status
 
 Report = Callable[[SourceError], None]
 
+DEVICE = re.compile(r"/dev/(video|v4l)")
+"""The beginning of a camera's path."""
 
-class Source:
+
+class Source(Closing):
     """An opened source: a context manager that is iterated once, by one thread or by several in turn."""
 
     def __init__(
@@ -91,14 +98,6 @@ class Source:
         """``frame``, or the one that has replaced it meanwhile; does not wait."""
         return (self._frames.waiting() or frame) if isinstance(self._frames, Latest) else frame
 
-    def __enter__(self) -> Source:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """Free the camera or file; a thread that reads it comes to an end. Calling it twice does no harm.
 
@@ -123,7 +122,10 @@ def open_source(
     Args:
         spec: image, folder of images (in natural order, without its subfolders), video file, camera index or device
             ("0", "/dev/video0"), a URL that OpenCV reads (rtsp, http, udp, ...), or a GStreamer pipeline from its
-            source to raw video ("v4l2src ! image/jpeg ! jpegdec"), told by its " ! ".
+            source to raw video ("v4l2src ! image/jpeg ! jpegdec"), told by its " ! ". A text is a path where a file or
+            folder of that name exists (camera 0 is then 0, or "/dev/video0"); a :class:`~pathlib.Path` always is.
+            "env:NAME" and "@FILE" are what the environment variable or the file holds: a password in it is then in no
+            list of processes.
         latest: for live sources, give only the newest frame and drop those that arrived meanwhile; the default when
             None. What ends (images, folders, video files, also those behind a URL) always gives every frame.
         broken: is told of an image in a folder that does not decode, and the next one follows; when None it raises.
@@ -139,32 +141,61 @@ def open_source(
             f"expected a source as text, path or camera index, got {type(spec).__name__}; call detect(frame) or "
             "detect.batch(frames) for frames of your own"
         )
-    text = str(spec).strip()
-    if re.fullmatch(r"\d{1,9}", text):  # OpenCV crashes on a negative index
-        name = f"camera {int(text)}"
-        return _captured(lambda: OpenCVCapture(name, int(text)), name, latest, status)
-    if re.search(r"\s!\s", text):
-        name = _without_password(text)
-        return _captured(lambda: open_pipeline(text, name), name, latest, status, live=not ENDS.search(text))
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
-        name = _without_password(text)
-        return _captured(lambda: open_url(text, name), name, latest, status)
-    if re.match(r"/dev/(video|v4l)", text):
-        return _captured(lambda: OpenCVCapture(text, text, cv2.CAP_V4L2), text, latest, status)
-    return _from_path(text, broken)
+    address = Address(str(spec).strip())
+    if not (isinstance(spec, Path) or _on_disk(address.text)):
+        address = read_address(address.text)
+    text = address.text
+    if _on_disk(text) and not isinstance(spec, Integral):
+        return _from_path(Path(text), broken)
+    if isinstance(spec, Path) and not DEVICE.match(text):
+        raise _no_source(address)
+    if file := re.match(r"file:(?://(?:localhost)?(?=/))?", text, re.IGNORECASE):
+        places = (text[file.end() :], unquote(text[file.end() :]))
+        place = next((place for place in places if _on_disk(place)), None)
+        if place is None:
+            raise _no_source(address)
+        return _from_path(Path(place), broken)
+    return _from_address(address, latest, status)
 
 
-def _from_path(text: str, broken: Report | None) -> Source:
-    path = Path(text)
+def _on_disk(text: str) -> bool:
+    """Whether a file or folder of that name exists; not where it is a device or a pipe."""
     with suppress(OSError, ValueError):  # too long for a name, or with a zero in it
-        if text and path.is_dir():
-            return _folder(path, broken)
-        if text and path.is_file():
-            if path.suffix.lower() in IMAGE_SUFFIXES:
-                return Source(str(path), "image", _images([path], None), total=1)
-            return _video(path)
-    raise SourceError(
-        f"no source {text!r}; expected an image, a folder, a video file, a camera index, a URL or a GStreamer pipeline"
+        return bool(text) and (Path(text).is_dir() or Path(text).is_file())
+    return False
+
+
+def _from_path(path: Path, broken: Report | None) -> Source:
+    if path.is_dir():
+        return _folder(path, broken)
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return Source(str(path), "image", _images([path], None), total=1)
+    reader = Reader(lambda: open_film(path), path.name, live=False)
+    return Source(str(path), "video", reader, total=reader.total, fps=reader.fps, close=reader.close)
+
+
+def _from_address(address: Address, latest: bool | None, status: Callable[[Status], None] | None) -> Source:
+    """A camera, a URL or a pipeline."""
+    text, live = address.text, True
+    open_capture: Callable[[], Capture]
+    if re.fullmatch(r"\d{1,9}", text):  # OpenCV crashes on a negative index
+        address = Address(f"camera {int(text)}")
+        open_capture = partial(OpenCVCapture, address.text, int(text))
+    elif PIPELINE.search(text):
+        open_capture, live = partial(open_pipeline, text, address.short), not ENDS.search(text)
+    elif re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
+        open_capture = partial(open_url, text, address.short, address.hint)
+    elif DEVICE.match(text):
+        open_capture = partial(OpenCVCapture, address.short, text, cv2.CAP_V4L2)
+    else:
+        raise _no_source(address)
+    return _captured(open_capture, address, latest, status, live)
+
+
+def _no_source(address: Address) -> SourceError:
+    return SourceError(
+        f"no source {shown(address.name)}; expected an image, a folder, a video file, a camera index, a URL or a "
+        "GStreamer pipeline"
     )
 
 
@@ -187,33 +218,18 @@ def _images(files: Iterable[Path], broken: Report | None) -> Iterator[Frame]:
         yield Frame(image, file.name, index, 0.0)
 
 
-def _video(path: Path) -> Source:
-    try:
-        reader = Reader(lambda: OpenCVCapture(path.name, str(path)), path.name, live=False)
-    except SourceError:
-        raise SourceError(f"{path} is neither an image nor a video that decodes") from None
-    return Source(str(path), "video", reader, total=reader.total, fps=reader.fps, close=reader.close)
-
-
 def _captured(
     open_capture: Callable[[], Capture],
-    name: str,
+    address: Address,
     latest: bool | None,
     status: Callable[[Status], None] | None,
-    live: bool = True,
+    live: bool,
 ) -> Source:
     """A live source, or one that turns out to have an end."""
-    reader = Reader(open_capture, name, live=live, status=status)
+    reader, name = Reader(open_capture, address.short, live=live, status=status), address.name
     if not reader.live:
         return Source(name, "video", reader, total=reader.total, fps=reader.fps, stop=reader.stop, close=reader.close)
     if latest is False:
         return Source(name, "live", reader, fps=reader.fps, stop=reader.stop, close=reader.close)
     newest = Latest(reader, stop=reader.stop, release=reader.close)
     return Source(name, "live", newest, fps=reader.fps, stop=newest.close)
-
-
-def _without_password(url: str) -> str:
-    """For messages and file names: the credentials are nobody's business. A password may hold an @ or a / itself."""
-    url = re.sub(r"//([^/:\s]*:(?!\d+/)\S*|[^/\s]*)@", "//", url)
-    url = re.sub(r"""\b(user-id|user-pw)=("[^"]*"|\S+)\s*""", "", url)
-    return re.sub(r"(?i)(?<![a-z])(pass|passwd|password|pwd|token)=[^&\s]*", r"\1=***", url)

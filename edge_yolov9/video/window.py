@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from types import TracebackType
 
 import cv2
 
+from edge_yolov9.closing import Closing
 from edge_yolov9.errors import InputError
 from edge_yolov9.geometry import Image
+from edge_yolov9.video.address import masked
 
 PROBE = "import cv2; cv2.namedWindow('probe'); cv2.destroyAllWindows()"
 
 
-class Window:
+class Window(Closing):
     """Opens with the first frame. A context manager; for the main thread alone, as OpenCV wants it."""
 
     def __init__(self, title: str) -> None:
@@ -30,7 +31,7 @@ class Window:
             )
         if done.returncode:
             raise InputError("a window needs a display, and there is none here; serve or save the frames instead")
-        self._title = title
+        self._title = masked(title)
         self._shown = False
 
     def show(self, image: Image, wait: bool = False) -> str:
@@ -61,11 +62,3 @@ class Window:
         if self._shown:
             self._shown = False
             cv2.destroyAllWindows()
-
-    def __enter__(self) -> Window:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
