@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 @click.option(
     "--data", type=click.Path(path_type=Path), help="For figure 7: the DATA whose train split it warms up on."
 )
-@click.option("--iterations", type=click.IntRange(1), default=100, show_default=True, help="Of warm-up, for figure 7.")
+@click.option(
+    "--iterations",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    help="Warm-up before figure 7.",
+)
 @click.option("--imgsz", default=320, show_default=True, help="Side of the network input, pixels.")
 @click.option("--batch", default=16, show_default=True, help="Images per iteration of the warm-up.")
 @click.option("--seed", default=0, show_default=True)

@@ -95,7 +95,7 @@ def _best_of_each(group: Tensor, value: Tensor, groups: int, k: int) -> Tensor:
 
 
 def _claimed_once(key: Tensor, value: Tensor) -> Tensor:
-    """Of the entries with equal ``key``, the index of the one with the largest value (ties: the first)."""
+    """Index of the largest value among the entries with equal ``key`` (ties: the first)."""
     falling = value.argsort(descending=True, stable=True)
     order = falling[key[falling].argsort(stable=True)]
     sorted_key = key[order]

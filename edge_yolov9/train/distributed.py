@@ -46,7 +46,7 @@ class Group:
             return flag
         return bool(self.sum(torch.tensor(float(flag), device=self.device)).item())
 
-    def tell(self, value: float) -> float:
+    def from_first(self, value: float) -> float:
         """The value of process 0, in every process."""
         if self.world == 1:
             return value

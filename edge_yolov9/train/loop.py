@@ -43,7 +43,7 @@ class Task:
     data: str = ""
     """The DATA file."""
     digest: str = ""
-    """Of the training images and labels, so that a resumed run can tell whether they changed."""
+    """Digest of the training images and labels, by which a resumed run sees whether they changed."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Trainer:
             if self.group.any(interrupt.asked):
                 self.save()
                 return False
-            if self.group.tell(time.monotonic() - self._saved) > 60 * self.settings.save_minutes:
+            if self.group.from_first(time.monotonic() - self._saved) > 60 * self.settings.save_minutes:
                 self.save()
         images = self.order.size - first * self.settings.batch
         self._finish_epoch(epoch, images / (time.monotonic() - started), time.monotonic() - started)
@@ -160,8 +160,8 @@ class Trainer:
         """Validate the average in process 0, and save."""
         position = self.position
         mean = [value / self.order.batches for value in position.sums]
-        found = self.task.validate(self.engine.average.model) if self.group.leads else None
-        figures = {name: (found.figures[name] or 0.0) if found else 0.0 for name in ("AP", "AP50", "AP75")}
+        accuracy = self.task.validate(self.engine.average.model) if self.group.leads else None
+        figures = {name: (accuracy.figures[name] or 0.0) if accuracy else 0.0 for name in ("AP", "AP50", "AP75")}
         best = figures["AP"] > position.best_ap
         row = {"epoch": epoch + 1, "class": mean[0], "box": mean[1], "dfl": mean[2]}
         row |= {"lr": self.schedule.at(epoch, self.order.batches - 1).lr, **figures}
@@ -171,8 +171,8 @@ class Trainer:
             0,
             position.updates,
             history=(*position.history, row),
-            best_epoch=int(self.group.tell(epoch if best else position.best_epoch)),
-            best_ap=self.group.tell(figures["AP"] if best else position.best_ap),
+            best_epoch=int(self.group.from_first(epoch if best else position.best_epoch)),
+            best_ap=self.group.from_first(figures["AP"] if best else position.best_ap),
         )
         if self.group.leads:
             self.folder.save_epoch(self._checkpoint(epoch, row), self.position.history, best)

@@ -35,7 +35,7 @@ DEPTHS = (50, 100, 150, 200)
 STAGES = 4
 """Of CSPNet and GELAN: as many as a backbone of the family has."""
 
-Tell = Callable[[str], None]
+ReportLine = Callable[[str], None]
 
 
 def network_input(frame: Image, imgsz: int) -> Tensor:
@@ -64,15 +64,15 @@ def network(kind: str, variant: Variant, depth: int) -> nn.Sequential:
 @torch.no_grad()
 def depth_maps(image: Tensor, variant: Variant, seed: int) -> dict[str, list[Tensor]]:
     """Per architecture its maps (1, C, S/4, S/4) at ``DEPTHS``. BatchNorm takes the statistics of the image."""
-    found: dict[str, list[Tensor]] = {kind: [] for kind in ARCHITECTURES}
-    for kind, maps in found.items():
+    by_architecture: dict[str, list[Tensor]] = {kind: [] for kind in ARCHITECTURES}
+    for kind, maps in by_architecture.items():
         for depth in DEPTHS:
             torch.manual_seed(seed)
             maps.append(network(kind, variant, depth).to(image.device)(image))
-    return found
+    return by_architecture
 
 
-def kept(feature: Tensor, image: Tensor) -> float:
+def explained_variance(feature: Tensor, image: Tensor) -> float:
     """Share of the image's variance that the best linear map from a cell's channels to its colour explains."""
     _, channels, height, width = feature.shape
     target = F.adaptive_avg_pool2d(image, (height, width)).reshape(3, -1).T.double()
@@ -82,19 +82,19 @@ def kept(feature: Tensor, image: Tensor) -> float:
 
 
 def warm_up(
-    name: str, num_classes: int, found: Survey, settings: Settings, group: Group, iterations: int, tell: Tell
+    name: str, num_classes: int, data: Survey, settings: Settings, group: Group, iterations: int, report: ReportLine
 ) -> YOLOv9:
     """A model after the first iterations of training."""
     torch.manual_seed(settings.seed)
     engine = Engine(build(name, num_classes), replace(settings, model=name), group)
-    data = TrainingSet(found.pictures, settings)
-    order = Order(len(data), settings)
-    schedule, loader = Schedule(settings, order.batches), Loader(data, order, 0, pin=False)
+    samples = TrainingSet(data.pictures, settings)
+    order = Order(len(samples), settings)
+    schedule, loader = Schedule(settings, order.batches), Loader(samples, order, 0, pin=False)
     batches = ((epoch, pair) for epoch in count() for pair in enumerate(loader.epoch(epoch)))
     for done, (epoch, (number, batch)) in enumerate(islice(batches, iterations), 1):
         outcome = engine.gradients(batch, len(batch.images))
         engine.step(schedule.at(epoch, number))
-        tell(f"{name}: iteration {done}/{iterations}, class loss {outcome.terms[0]:.3f}")
+        report(f"{name}: iteration {done}/{iterations}, class loss {outcome.terms[0]:.3f}")
     return engine.model
 
 
@@ -108,34 +108,36 @@ def neck_maps(model: YOLOv9, image: Tensor) -> list[Tensor]:
 def figure6(frame: Image, model: str, imgsz: int, seed: int, group: Group) -> bytes:
     """A PNG: one row per architecture, one column per depth, and how much of the image is left at each."""
     image = network_input(frame, imgsz).to(group.device)
-    found = depth_maps(image, parse_name(model)[0], seed)
+    by_architecture = depth_maps(image, parse_name(model)[0], seed)
     rows = [
         [
             ("input", _picture(image)),
-            *((f"{depth} layers, {kept(m, image):.0%} kept", _heat(m)) for depth, m in _by(maps)),
+            *((f"{depth} layers, {explained_variance(m, image):.0%}", _heat(m)) for depth, m in _with_depth(maps)),
         ]
-        for maps in found.values()
+        for maps in by_architecture.values()
     ]
     return _grid(
-        list(found), rows, f"random weights, width of {model}; kept: image variance linearly readable per cell"
+        list(by_architecture),
+        rows,
+        f"random weights, width of {model}; %: image variance linearly readable per cell",
     )
 
 
 def figure7(
-    frame: Image, found: Survey, num_classes: int, settings: Settings, iterations: int, group: Group, tell: Tell
+    frame: Image, data: Survey, num_classes: int, settings: Settings, iterations: int, group: Group, report: ReportLine
 ) -> bytes:
     """A PNG: the neck's levels of GELAN and of GELAN + PGI, from the same random weights, after the same batches."""
     image = network_input(frame, settings.imgsz).to(group.device)
     size = parse_name(settings.model)[0].size
     rows = []
     for name in (f"gelan-{size}", f"yolov9-{size}"):
-        maps = neck_maps(warm_up(name, num_classes, found, settings, group, iterations, tell), image)
+        maps = neck_maps(warm_up(name, num_classes, data, settings, group, iterations, report), image)
         rows.append([("input", _picture(image)), *((f"P{i}", _heat(level)) for i, level in enumerate(maps, 3))])
     labels = ["GELAN", "GELAN + PGI"]
     return _grid(labels, rows, f"neck of {size.upper()} after {iterations} iterations of warm-up")
 
 
-def _by(maps: Sequence[Tensor]) -> Iterator[tuple[int, Tensor]]:
+def _with_depth(maps: Sequence[Tensor]) -> Iterator[tuple[int, Tensor]]:
     return zip(DEPTHS, maps, strict=True)
 
 

@@ -49,14 +49,14 @@ def outcome(folder: Folder, history: Sequence[Mapping[str, float]], val: Split, 
         ImportError: matplotlib is not installed; the sheet of validation pictures is there all the same.
     """
     model = load(folder.path / BEST).model
-    found, used = predict(model, val, imgsz, DEPLOYED)
-    _validation(folder, found, used)
+    detections, used = predict(model, val, imgsz, DEPLOYED)
+    _validation(folder, detections, used)
 
     from edge_yolov9.scoring import curves
 
     atomic_write(folder.path / RESULTS, results(history))
     atomic_write(folder.path / PRECISION_RECALL, curves.precision_recall(validate(model, val, imgsz)))
-    atomic_write(folder.path / CONFUSION, curves.confusion_matrix(confusion(found, used), val.names))
+    atomic_write(folder.path / CONFUSION, curves.confusion_matrix(confusion(detections, used), val.names))
 
 
 def results(history: Sequence[Mapping[str, float]]) -> bytes:
@@ -73,11 +73,11 @@ def results(history: Sequence[Mapping[str, float]]) -> bytes:
     return curves.png(drawn)
 
 
-def _validation(folder: Folder, found: Mapping[int, Detections], used: Split, count: int = 4) -> None:
+def _validation(folder: Folder, detections: Mapping[int, Detections], used: Split, count: int = 4) -> None:
     """Upper row the truth, lower row what was found, in pictures spread over the split."""
     chosen = used.images[:: max(1, len(used.images) // count)][:count]
     tiles = [annotate(read_image(r.path), _truth(r.xyxy, r.class_id, used.names)) for r in chosen]
-    tiles += [annotate(read_image(r.path), found[r.image_id]) for r in chosen]
+    tiles += [annotate(read_image(r.path), detections[r.image_id]) for r in chosen]
     _save(folder, VALIDATION, sheet(tiles, len(chosen)))
 
 

@@ -117,9 +117,9 @@ def _run(request: Request, settings: Settings, data: Path, group: Group) -> Resu
 
     dataset = load_data(data)
     train, val = splits(dataset)
-    found = survey(train, val)
-    say(found.summary)
-    _refuse_problems(found, request.strict)
+    checked = survey(train, val)
+    say(checked.summary)
+    _refuse_problems(checked, request.strict)
     model, facts = _model(request, settings, dataset.names, say)
     check_batch(
         model,
@@ -130,11 +130,11 @@ def _run(request: Request, settings: Settings, data: Path, group: Group) -> Resu
     )
     folder = _folder(request, settings, group)
     task = Task(
-        found.pictures,
+        checked.pictures,
         dataset.names,
         lambda averaged: validate(averaged, val, settings.imgsz),
         str(data.resolve()),
-        found.digest,
+        checked.digest,
     )
     facts |= request.licences
     trainer = Trainer(model, task, settings, folder, group, facts=facts, resume=request.resume is not None)
@@ -162,11 +162,11 @@ def _draw(folder: Folder, history: Sequence[Mapping[str, float]], val: Split, im
         say(f"no figures: {error}")
 
 
-def _refuse_problems(found: Survey, strict: bool) -> None:
-    if strict and found.problems:
-        first = found.problems[0]
+def _refuse_problems(checked: Survey, strict: bool) -> None:
+    if strict and checked.problems:
+        first = checked.problems[0]
         raise DataError(
-            f"--strict: the data has {len(found.problems)} problems, the first is: {first.kind}: {first.file}; "
+            f"--strict: the data has {len(checked.problems)} problems, the first is: {first.kind}: {first.file}; "
             "mend them or leave out --strict"
         )
 

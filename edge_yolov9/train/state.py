@@ -36,7 +36,7 @@ class Position:
     best_epoch: int = -1
     best_ap: float = -1.0
     scaler: Mapping[str, Any] = field(default_factory=dict)
-    """Of the gradient scaler, in fp16."""
+    """The gradient scaler's numbers, in fp16."""
 
 
 def atomic_write(path: Path, data: bytes) -> None:

@@ -12,7 +12,14 @@ from click.testing import CliRunner, Result
 
 from edge_yolov9.cli import main
 from edge_yolov9.images import read_image
-from edge_yolov9.train.paper_figures import ARCHITECTURES, DEPTHS, depth_maps, kept, network, network_input
+from edge_yolov9.train.paper_figures import (
+    ARCHITECTURES,
+    DEPTHS,
+    depth_maps,
+    explained_variance,
+    network,
+    network_input,
+)
 from edge_yolov9.variants import VARIANTS
 from tests.conftest import DATA
 
@@ -29,9 +36,9 @@ def image(made: Path) -> Path:
 def test_kept_is_one_for_the_image_itself_and_nothing_for_noise() -> None:
     torch.manual_seed(0)
     image = torch.rand(1, 3, 32, 32)
-    assert kept(torch.cat((image, image.square()), 1), image) == pytest.approx(1)
-    assert kept(torch.zeros(1, 4, 32, 32), image) == pytest.approx(0, abs=1e-6)
-    assert 0 <= kept(torch.rand(1, 4, 32, 32), image) < 0.05
+    assert explained_variance(torch.cat((image, image.square()), 1), image) == pytest.approx(1)
+    assert explained_variance(torch.zeros(1, 4, 32, 32), image) == pytest.approx(0, abs=1e-6)
+    assert 0 <= explained_variance(torch.rand(1, 4, 32, 32), image) < 0.05
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
@@ -47,7 +54,7 @@ def test_depth_costs_the_plain_network_the_image() -> None:
     given = network_input(read_image(sorted((DATA.parent / "bccd" / "images" / "val").iterdir())[0]), 192)
     maps = depth_maps(given, VARIANTS["t"], seed=0)
     assert all(found[0].shape == (1, 32, 48, 48) for found in maps.values())
-    left = {kind: [kept(m, given) for m in found] for kind, found in maps.items()}
+    left = {kind: [explained_variance(m, given) for m in found] for kind, found in maps.items()}
     assert all(len(found) == len(DEPTHS) for found in left.values())
     for kind in ("ResNet", "GELAN"):  # chained CSP blocks of random weights keep no more than plain ones
         assert left[kind][-1] > 1.5 * left["PlainNet"][-1], left
