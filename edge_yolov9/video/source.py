@@ -154,7 +154,9 @@ def open_source(
         place = next((place for place in places if _on_disk(place)), None)
         if place is None:
             raise _no_source(address)
-        return _from_path(Path(place), broken)
+        source = _from_path(Path(place), broken)
+        source.name = address.name if source.kind == "video" else source.name
+        return source
     return _from_address(address, latest, status)
 
 
