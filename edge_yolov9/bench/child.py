@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from edge_yolov9 import errors
+from edge_yolov9 import children, errors
 from edge_yolov9.errors import EdgeYoloError, InferenceError
 
 Progress = Callable[[str], None]
@@ -32,7 +32,7 @@ def run(module: str, settings: dict[str, Any], progress: Progress) -> dict[str, 
     with TemporaryFile("w+") as given, TemporaryFile("w+", errors="replace") as log:
         json.dump(settings, given)
         given.seek(0)
-        command = [sys.executable, "-m", f"edge_yolov9.bench.{module}"]
+        command = children.python_module(f"edge_yolov9.bench.{module}")
         with subprocess.Popen(
             command, stdin=given, stdout=subprocess.PIPE, stderr=log, text=True, errors="replace"
         ) as process:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from edge_yolov9.children import keep_out_the_current_folder
 from edge_yolov9.cli._terminal import printable_errors
 from edge_yolov9.errors import EdgeYoloError
 from edge_yolov9.text import printable
@@ -48,6 +49,7 @@ class Verbs(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Every deliberate error becomes one line and exit code 1."""
+        keep_out_the_current_folder()
         with printable_errors():
             return self._invoke(ctx)
 

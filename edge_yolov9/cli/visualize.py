@@ -49,15 +49,15 @@ def visualize(
     figure-6.png: feature maps of PlainNet, ResNet, CSPNet and GELAN with random weights at 50 to 200 layers.
     figure-7.png: feature maps of the neck of GELAN, and of GELAN + PGI, after a warm-up on --data.
     """
-    import matplotlib  # noqa: F401 (says what is missing before any work)
-
     from edge_yolov9.errors import InputError
     from edge_yolov9.images import read_image
+    from edge_yolov9.scoring.curves import load_matplotlib
     from edge_yolov9.train.distributed import joined
     from edge_yolov9.train.paper_figures import figure6, figure7
     from edge_yolov9.train.settings import Settings
     from edge_yolov9.variants import parse_name
 
+    load_matplotlib()  # says what is missing before any work
     if figure != "6" and data is None:
         raise InputError("figure 7 warms the model up on labelled images: give --data, or ask for --figure 6 alone")
     parse_name(model)

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from edge_yolov9.scoring.curves import figure, png
+from edge_yolov9.scoring.curves import figure, plain, png
 from edge_yolov9.text import plot
 
 
+@plain
 def latency_histogram(title: str, histogram: Mapping[str, Sequence[float]]) -> bytes:
     """``edges`` (milliseconds, one more than there are ``counts``; the last bin reaches on to the maximum)."""
     drawn = figure(7, 3)
@@ -26,6 +27,7 @@ Axis = tuple[str, Sequence[float], Mapping[str, Sequence["float | None"]]]
 """Unit, seconds, and the lines by name; None where nothing was told."""
 
 
+@plain
 def timeline(title: str, shown: Sequence[Axis]) -> bytes:
     """A sustained run: one axis per unit, above each other."""
     drawn = figure(7, 1 + 1.8 * len(shown))
@@ -46,6 +48,7 @@ Point = tuple[str, float, float, float]
 """Label, x, AP in points (0 to 100), standard error of AP."""
 
 
+@plain
 def accuracy_over(label: str, published: Sequence[Point], measured: Sequence[Point]) -> bytes:
     """AP over what ``label`` says: the published family as one line, the user's own models as points."""
     drawn = figure(7, 5)

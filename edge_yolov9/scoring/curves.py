@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import io
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +20,44 @@ from edge_yolov9.text import plot
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+P = ParamSpec("P")
 
 WIDEST = 30
 """Classes up to which a confusion matrix has its numbers written in."""
+
+
+def load_matplotlib() -> None:
+    """Import matplotlib without the ``matplotlibrc`` of the current folder, which would come first.
+
+    Raises:
+        ModuleNotFoundError: it is not installed.
+    """
+    spec = importlib.util.find_spec("matplotlib")
+    if "matplotlib" in sys.modules or spec is None or spec.origin is None:
+        importlib.import_module("matplotlib")
+        return
+    here = os.open(".", os.O_RDONLY)
+    try:
+        os.chdir(Path(spec.origin).parent)
+        importlib.import_module("matplotlib")
+    finally:
+        os.chdir(here)
+        os.close(here)
+
+
+def plain(draw: Callable[P, bytes]) -> Callable[P, bytes]:
+    """Draw as matplotlib does by default, whatever settings were read from files or made by this process."""
+
+    @functools.wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> bytes:
+        load_matplotlib()
+        import matplotlib
+
+        with matplotlib.rc_context():
+            matplotlib.rcdefaults()
+            return draw(*args, **kwargs)
+
+    return drawn
 
 
 def figure(width: float, height: float) -> Figure:
@@ -34,6 +74,7 @@ def png(drawn: Figure) -> bytes:
     return out.getvalue()
 
 
+@plain
 def precision_recall(accuracy: Accuracy) -> bytes:
     """Precision over recall at IoU .50, per class and their mean, as COCO interpolates them."""
     drawn = figure(7, 5)
@@ -51,6 +92,7 @@ def precision_recall(accuracy: Accuracy) -> bytes:
     return png(drawn)
 
 
+@plain
 def confusion_matrix(matrix: NDArray[np.int64], names: Sequence[str]) -> bytes:
     """``matrix`` (nc + 1, nc + 1) as :func:`edge_yolov9.scoring.confusion.confusion` gives it; coloured by column."""
     side = min(4 + 0.45 * len(names), 24)

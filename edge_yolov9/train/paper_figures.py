@@ -21,6 +21,7 @@ from edge_yolov9.geometry import Image, letterbox
 from edge_yolov9.model import YOLOv9, build
 from edge_yolov9.model.blocks import CSP, ELAN, Conv, Residual
 from edge_yolov9.model.session import image_batch
+from edge_yolov9.scoring.curves import figure, plain, png
 from edge_yolov9.train.check import Survey
 from edge_yolov9.train.dataset import Loader, Order, TrainingSet
 from edge_yolov9.train.distributed import Group
@@ -153,9 +154,8 @@ def _heat(feature: Tensor) -> NDArray[np.float32]:
     return np.asarray(((heat - low) / max(high - low, 1e-12)).clip(0, 1), np.float32)
 
 
+@plain
 def _grid(labels: Sequence[str], rows: Sequence[Sequence[tuple[str, NDArray[np.float32]]]], title: str) -> bytes:
-    from edge_yolov9.scoring.curves import figure, png
-
     drawn = figure(2.6 * len(rows[0]), 2.8 * len(rows) + 0.4)
     axes: Any = drawn.subplots(len(rows), len(rows[0]), squeeze=False)
     for label, line, row in zip(labels, axes, rows, strict=True):

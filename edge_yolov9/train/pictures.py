@@ -16,6 +16,7 @@ from edge_yolov9.draw import annotate
 from edge_yolov9.errors import SourceError
 from edge_yolov9.geometry import Image, letterbox
 from edge_yolov9.images import read_image
+from edge_yolov9.scoring import curves
 from edge_yolov9.scoring.confusion import confusion
 from edge_yolov9.train.dataset import TrainingSet
 from edge_yolov9.train.folder import BEST, Folder
@@ -52,17 +53,14 @@ def outcome(folder: Folder, history: Sequence[Mapping[str, float]], val: Split, 
     detections, used = predict(model, val, imgsz, DEPLOYED)
     _validation(folder, detections, used)
 
-    from edge_yolov9.scoring import curves
-
     atomic_write(folder.path / RESULTS, results(history))
     atomic_write(folder.path / PRECISION_RECALL, curves.precision_recall(validate(model, val, imgsz)))
     atomic_write(folder.path / CONFUSION, curves.confusion_matrix(confusion(detections, used), val.names))
 
 
+@curves.plain
 def results(history: Sequence[Mapping[str, float]]) -> bytes:
     """Losses, AP, learning rate and speed over the epochs: the rows of results.csv; a PNG's bytes."""
-    from edge_yolov9.scoring import curves
-
     drawn = curves.figure(11, 6)
     for axis, columns in zip(drawn.subplots(2, 2).flat, PANELS, strict=True):
         for column in columns:

@@ -6,7 +6,6 @@ import os
 import re
 import select
 import shlex
-import shutil
 import signal
 import subprocess
 import time
@@ -14,6 +13,7 @@ import time
 import cv2
 import numpy as np
 
+from edge_yolov9 import children
 from edge_yolov9.errors import SourceError
 from edge_yolov9.images import Image
 from edge_yolov9.video.address import masked
@@ -159,7 +159,7 @@ class GStreamerCapture:
 
 
 def _command(pipeline: str, name: str) -> list[str]:
-    launch = shutil.which("gst-launch-1.0")
+    launch = children.program("gst-launch-1.0")
     if launch is None:
         raise SourceError(
             f"{name}: a GStreamer pipeline needs gst-launch-1.0, which is not installed here; "

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 
 import cv2
 
+from edge_yolov9 import children
 from edge_yolov9.closing import Closing
 from edge_yolov9.errors import InputError
 from edge_yolov9.geometry import Image
@@ -24,7 +24,7 @@ class Window(Closing):
         Raises:
             InputError: there is no display, or this OpenCV was built without windows.
         """
-        done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=False)
+        done = subprocess.run(children.python(PROBE), capture_output=True, text=True, check=False)
         if done.returncode and "not implemented" in done.stderr:
             raise InputError(
                 "this OpenCV has no windows (opencv-python-headless); install opencv-python, or serve or save instead"

@@ -9,12 +9,12 @@ import csv
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from edge_yolov9 import children
 from edge_yolov9.errors import CompileError
 
 from . import operators
@@ -89,7 +89,8 @@ def _command(model: Path, profile: Vela, written: Path) -> list[str]:
         "config": "Arm/vela.ini",  # ships with vela
         "output-dir": str(written),
     }
-    return [sys.executable, "-m", "ethosu.vela", str(model), *(f"--{key}={value}" for key, value in options.items())]
+    words = (f"--{key}={value}" for key, value in options.items())
+    return children.python_module("ethosu.vela", str(model), *words)
 
 
 def _run(command: list[str], log: Path) -> None:

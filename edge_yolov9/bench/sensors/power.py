@@ -7,11 +7,11 @@ says in words why it does not work here.
 from __future__ import annotations
 
 import re
-import shutil
 import time
 from pathlib import Path
 from typing import Protocol
 
+from edge_yolov9 import children
 from edge_yolov9.bench.sensors.probe import command, matching, number, text
 
 Watts = dict[str, float]
@@ -99,7 +99,7 @@ class Pmic:
 
     def __init__(self) -> None:
         """Raises LookupError when there is no vcgencmd, or this board's chip measures no currents."""
-        if shutil.which("vcgencmd") is None:
+        if children.program("vcgencmd") is None:
             raise LookupError("no vcgencmd on the PATH")
         if not self.watts():
             raise LookupError(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-import shutil
 import subprocess
 from pathlib import Path
+
+from edge_yolov9 import children
 
 ROOT = Path("/")
 """Where ``sys``, ``proc`` and ``etc`` lie; tests hand over recorded trees."""
@@ -44,7 +45,7 @@ def matching(root: Path, pattern: str) -> list[Path]:
 
 def command(*words: str, seconds: float = 3.0) -> str | None:
     """What a program on the PATH prints; None where it is absent, fails or takes too long."""
-    program = shutil.which(words[0])
+    program = children.program(words[0])
     if program is None:
         return None
     try:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import threading
 from pathlib import Path
 
+from edge_yolov9 import children
 from edge_yolov9.bench.sensors.power import Watts, with_total
 from edge_yolov9.bench.sensors.probe import matching, number, text
 
@@ -75,7 +75,7 @@ class Tegrastats:
 
     def __init__(self, first_line_s: float = 3.0) -> None:
         """Raises LookupError when it is absent or tells no watts within ``first_line_s`` seconds."""
-        program = shutil.which("tegrastats")
+        program = children.program("tegrastats")
         if program is None:
             raise LookupError("no tegrastats on the PATH")
         self._newest: Watts = {}

@@ -1,0 +1,34 @@
+"""Commands for processes of our own, which load nothing from the current folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+PRELUDE = "import sys\nif sys.path[:1] == ['']:\n    del sys.path[0]\n"
+"""Python puts the current folder first for ``-c`` (before 3.11 there is no option against it)."""
+
+
+def python(code: str, *words: str) -> list[str]:
+    """The command that runs ``code`` in this Python, with ``words`` in its ``sys.argv[1:]``."""
+    safe = ["-P"] if sys.version_info >= (3, 11) else []
+    return [sys.executable, *safe, "-c", PRELUDE + code, *words]
+
+
+def python_module(name: str, *words: str) -> list[str]:
+    """The command that runs a module as ``python -m`` does, but for the current folder."""
+    return python(f"import runpy\nrunpy.run_module({name!r}, run_name='__main__', alter_sys=True)", *words)
+
+
+def program(name: str) -> str | None:
+    """The absolute path of a program on the PATH; folders of the PATH that are relative do not count."""
+    places = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return shutil.which(name, path=os.pathsep.join(place for place in places if Path(place).is_absolute()))
+
+
+def keep_out_the_current_folder() -> None:
+    """Let Python processes that libraries start load nothing from the current folder either (Python 3.11 and later)."""
+    if not os.environ.get("PYTHONSAFEPATH"):
+        os.environ["PYTHONSAFEPATH"] = "1"
