@@ -24,8 +24,11 @@ def python_module(name: str, *words: str) -> list[str]:
 
 def program(name: str) -> str | None:
     """The absolute path of a program on the PATH; folders of the PATH that are relative do not count."""
-    places = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    return shutil.which(name, path=os.pathsep.join(place for place in places if Path(place).is_absolute()))
+    found = shutil.which(name)
+    if found is None or Path(found).is_absolute():
+        return found
+    places = [place for place in os.environ.get("PATH", os.defpath).split(os.pathsep) if Path(place).is_absolute()]
+    return shutil.which(name, path=os.pathsep.join(places))
 
 
 def keep_out_the_current_folder() -> None:
