@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from edge_yolov9.errors import EdgeYoloError as EdgeYoloError
     from edge_yolov9.errors import InputError as InputError
     from edge_yolov9.errors import SourceError as SourceError
+    from edge_yolov9.evaluation import Evaluation as Evaluation
+    from edge_yolov9.evaluation import evaluate as evaluate
     from edge_yolov9.images import image_files as image_files
     from edge_yolov9.images import read_image as read_image
     from edge_yolov9.train.settings import Settings as TrainSettings  # noqa: F401
@@ -51,6 +53,8 @@ _DEVICE = {
 _WORKSTATION = {
     "compile_checkpoint": "compiler.pipeline",
     "CompileOptions": "compiler.pipeline",
+    "evaluate": "evaluation",
+    "Evaluation": "evaluation",
     "train_checkpoint": "train.start",
     "TrainSettings": "train.settings:Settings",
 }
