@@ -16,10 +16,13 @@ from edge_yolov9.model import YOLOv9
 from edge_yolov9.model.graph import Backbone
 from edge_yolov9.train.dataset import Batch
 from edge_yolov9.train.distributed import Group
+from edge_yolov9.train.fault import blame_gradients, blame_loss, not_finite, shortened
 from edge_yolov9.train.loss import Loss
-from edge_yolov9.train.optimizer import Average, Rates, apply, momenta, set_momenta, sgd
+from edge_yolov9.train.optimizer import Average, Rates, apply, impossible_momenta, momenta, set_momenta, sgd
 from edge_yolov9.train.settings import Settings
 
+LEAST_SCALE = 2**-10
+"""Loss scale of fp16 below which gradients that overflow are the model's fault, not the scale's."""
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -38,7 +41,6 @@ class Outcome:
 
     terms: tuple[float, float, float]
     """Class, box and dfl loss of the main head over the global batch."""
-    finite: bool
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,9 @@ class Engine:
             batch: this process's share of the global batch.
             global_size: images of the global batch.
             last: whether a step follows, so that processes must agree on the gradients now.
+
+        Raises:
+            NotFinite: the loss is not finite, in this process or in another.
         """
         images = batch.images.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
         objects = batch.boxes.to(self.device, non_blocking=True)
@@ -102,24 +107,39 @@ class Engine:
             heads = [main] if auxiliary is None else [main, auxiliary]
             terms = self.loss(heads, objects, self.group.sum)
             total = self.loss.total(terms)
-            finite = not self.group.any(not bool(torch.isfinite(total)))
-            if finite:
-                # gradients are averaged over processes, the loss is summed over images
-                self._scaler.scale(total * global_size * self.group.world).backward()  # type: ignore[no-untyped-call]
+            if self.group.any(not bool(torch.isfinite(total))):
+                blame_loss(self.model, images, terms[0].detach(), self._amp)
+            # gradients are averaged over processes, the loss is summed over images
+            self._scaler.scale(total * global_size * self.group.world).backward()  # type: ignore[no-untyped-call]
         self.pending += 1
         shared = self.group.sum(terms[0].detach().clone()).tolist()
-        return Outcome((shared[0], shared[1], shared[2]), finite)
+        return Outcome((shared[0], shared[1], shared[2]))
 
-    def step(self, rates: Rates) -> None:
-        """Move the weights by the gradients added up, and the average after them."""
+    def step(self, rates: Rates) -> bool:
+        """Move the weights by the gradients added up, and the average after them.
+
+        Returns:
+            Whether they moved. In fp16 gradients may overflow: they are thrown away and the next loss is scaled less.
+
+        Raises:
+            NotFinite: the gradients are not finite, in fp16 at any scale.
+        """
         apply(rates, self.optimizer)
         self._scaler.unscale_(self.optimizer)
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
-        self._scaler.step(self.optimizer)
+        parameters = [p for p in self.model.parameters() if p.grad is not None]
+        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        finite, scale = bool(torch.isfinite(norm)), self._scaler.get_scale()
+        if not finite and (not self._scaler.is_enabled() or scale < LEAST_SCALE):
+            blame_gradients(self.model, scale)
+        if finite:
+            nn.utils.clip_grads_with_norm_(parameters, self.settings.clip_norm, norm)
+        self._scaler.step(self.optimizer)  # leaves weights and momenta as they are where a gradient is not finite
         self._scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        self.average.update()
         self.pending = 0
+        if finite:
+            self.average.update()
+        return finite
 
     def state(self) -> EngineState:
         """What :meth:`restore` takes, between two steps."""
@@ -131,14 +151,21 @@ class Engine:
             held["rng/cuda"] = torch.cuda.get_rng_state(self.device)
         return EngineState(held, self.average.updates, self._scaler.state_dict())
 
-    def restore(self, state: EngineState) -> None:
+    def restore(self, state: EngineState) -> str:
         """Go on from there.
 
-        Raises:
-            TrainingError: the tensors are of another model.
-        """
+        Returns:
+            What was repaired, as a line to show; mostly empty.
 
+        Raises:
+            TrainingError: the tensors are of another model, or its weights are not finite.
+        """
         held = state.tensors
+        if spoilt := not_finite((name, value) for name, value in held.items() if name.startswith(("model/", "ema/"))):
+            raise TrainingError(
+                f"the saved state holds weights that are not finite ({shortened(spoilt)}); nothing can go on from it: "
+                "start a new run with --pretrained best.safetensors of this one"
+            )
 
         def part(name: str) -> dict[str, Tensor]:
             return {k.removeprefix(name): v for k, v in held.items() if k.startswith(name)}
@@ -146,7 +173,10 @@ class Engine:
         try:
             self.model.load_state_dict(part("model/"))
             self.average.model.load_state_dict(part("ema/"))
-            set_momenta(self.model, self.optimizer, part("momentum/"))
+            saved = part("momentum/")
+            wrong = impossible_momenta(self.model, saved, self.settings)
+            if not wrong:
+                set_momenta(self.model, self.optimizer, saved)
         except (RuntimeError, KeyError) as error:
             raise TrainingError(f"the saved state does not fit {self.model.name}: {error}") from None
         self.average.updates = state.updates
@@ -155,6 +185,12 @@ class Engine:
             torch.cuda.set_rng_state(held["rng/cuda"], self.device)
         if state.scaler:
             self._scaler.load_state_dict(dict(state.scaler))
+        if not wrong:
+            return ""
+        return (
+            f"the saved momentum of {shortened(wrong)} is none that training makes (earlier versions took it from "
+            "uninitialised memory in fp16): all momenta begin at zero again"
+        )
 
 
 def freeze(model: YOLOv9, settings: Settings) -> Sequence[nn.Module]:

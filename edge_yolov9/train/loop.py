@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from edge_yolov9.checkpoint import Checkpoint
 from edge_yolov9.cpu import free_memory
@@ -20,7 +20,8 @@ from edge_yolov9.model import YOLOv9
 from edge_yolov9.scoring.accuracy import Accuracy
 from edge_yolov9.train.dataset import Batch, Loader, Order, Picture, TrainingSet
 from edge_yolov9.train.distributed import Group
-from edge_yolov9.train.engine import Engine, EngineState, Outcome
+from edge_yolov9.train.engine import Engine, EngineState
+from edge_yolov9.train.fault import NotFinite
 from edge_yolov9.train.folder import Folder
 from edge_yolov9.train.interrupt import Interrupt
 from edge_yolov9.train.optimizer import Schedule
@@ -83,12 +84,13 @@ class Trainer:
         self.facts = facts or {}
         self.engine = Engine(model, settings, group)
         self.position = Position()
-        if resume:
-            self._restore()
+        repaired = self._restore() if resume else ""
         self.data = TrainingSet(task.pictures, settings)
         self.order = Order(len(task.pictures), settings, group.rank, group.world)
         self.schedule = Schedule(settings, self.order.batches)
         self.progress = Progress(settings, self.order.batches, loud and group.leads)
+        if repaired:
+            self.progress.say(repaired)
         self.board = Board(folder.path)
         self._saved = time.monotonic()
 
@@ -143,16 +145,19 @@ class Trainer:
 
     def _iteration(self, epoch: int, number: int, batch: Batch, last: bool) -> bool:
         """Forward and backward, and a step when enough gradients are there; whether there was a step."""
-        rates = self.schedule.at(epoch, number)
+        rates, skipped = self.schedule.at(epoch, number, self.position.skipped), self.position.skipped
         step = last or self.engine.pending + 1 >= rates.accumulate
         size = min(self.settings.batch, self.order.size - number * self.settings.batch)
-        outcome = self.engine.gradients(batch, size, step)
-        if not outcome.finite:
-            self._stop_on_bad(batch, epoch, number, outcome)
-        if step:
-            self.engine.step(rates)
+        try:
+            outcome = self.engine.gradients(batch, size, step)
+            pending = self.engine.pending
+            if step and not self.engine.step(rates):
+                skipped += pending
+        except NotFinite as fault:
+            self._stop_on_bad(batch, epoch, number, fault)
         sums = tuple(a + b for a, b in zip(self.position.sums, outcome.terms, strict=True))
-        self.position = replace(self.position, batch=number + 1, updates=self.engine.average.updates, sums=sums)
+        updates = self.engine.average.updates
+        self.position = replace(self.position, batch=number + 1, updates=updates, skipped=skipped, sums=sums)
         self.progress.iteration(epoch, number, sums, outcome, rates.lr)
         return step
 
@@ -164,12 +169,13 @@ class Trainer:
         figures = {name: (accuracy.figures[name] or 0.0) if accuracy else 0.0 for name in ("AP", "AP50", "AP75")}
         best = figures["AP"] > position.best_ap
         row = {"epoch": epoch + 1, "class": mean[0], "box": mean[1], "dfl": mean[2]}
-        row |= {"lr": self.schedule.at(epoch, self.order.batches - 1).lr, **figures}
+        row |= {"lr": self.schedule.at(epoch, self.order.batches - 1, position.skipped).lr, **figures}
         row |= {"images_per_s": round(speed, 2), "seconds": round(seconds, 2)}
         self.position = Position(
             epoch + 1,
             0,
             position.updates,
+            position.skipped,
             history=(*position.history, row),
             best_epoch=int(self.group.from_first(epoch if best else position.best_epoch)),
             best_ap=self.group.from_first(figures["AP"] if best else position.best_ap),
@@ -196,7 +202,8 @@ class Trainer:
         if self.group.leads:
             self.folder.save_state(state.tensors, self.position, self._run)
 
-    def _restore(self) -> None:
+    def _restore(self) -> str:
+        """Go back to where the folder's state stands; what had to be repaired."""
         tensors, self.position, run = self.folder.read()
         self.facts = run["facts"]
         wrong = Settings.from_dict(run["settings"]).differences(self.settings)
@@ -204,7 +211,7 @@ class Trainer:
             raise InputError(f"{self.folder.path} was trained with other settings: {'; '.join(wrong)}")
         if run["digest"] != self.task.digest:
             raise InputError(f"the training images or labels of {self.task.data} changed since the run began")
-        self.engine.restore(EngineState(tensors, self.position.updates, self.position.scaler))
+        return self.engine.restore(EngineState(tensors, self.position.updates, self.position.scaler))
 
     def _stale(self) -> bool:
         """Whether the best AP is older than the patience."""
@@ -214,14 +221,13 @@ class Trainer:
     def _epochs_since_best(self) -> int:
         return self.position.epoch - 1 - self.position.best_epoch
 
-    def _stop_on_bad(self, batch: Batch, epoch: int, number: int, outcome: Outcome) -> None:
-        """Name and keep the batch whose loss is not finite, and end the run."""
+    def _stop_on_bad(self, batch: Batch, epoch: int, number: int, fault: NotFinite) -> NoReturn:
+        """Name and keep the batch that cannot be used, and end the run."""
         files = [str(self.task.pictures[i].path) for i in batch.indices]
         kept = self.folder.save_batch(batch, files, self.group.rank)
         raise TrainingError(
-            f"the loss is not finite (class, box, dfl {outcome.terms}) in epoch {epoch + 1}, batch {number + 1} "
-            f"({', '.join(files[:3])}, ...), kept as {kept}; start again with a lower --lr or --amp off"
-        )
+            f"epoch {epoch + 1}, batch {number + 1} ({', '.join(files[:3])}, ...), kept as {kept}: {fault}"
+        ) from fault
 
     def _result(self, finished: bool) -> Result:
         return Result(finished, max(self.position.best_ap, 0.0), self.position.best_epoch + 1, self.folder.path)

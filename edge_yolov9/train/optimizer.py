@@ -15,7 +15,11 @@ from edge_yolov9.train.settings import Settings
 
 
 def sgd(model: nn.Module, settings: Settings) -> torch.optim.SGD:
-    """Nesterov SGD in three groups: kernels (the only ones with weight decay), BatchNorm gains, biases."""
+    """Nesterov SGD in three groups: kernels (the only ones with weight decay), BatchNorm gains, biases.
+
+    Momenta exist from the beginning, and are zero: the fused kernel would make them of uninitialised memory, and leave
+    them so where the gradient scaler skips the first step.
+    """
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = [
         {"params": [p for _, p in named if p.ndim > 1], "weight_decay": settings.weight_decay},
@@ -23,7 +27,10 @@ def sgd(model: nn.Module, settings: Settings) -> torch.optim.SGD:
         {"params": [p for name, p in named if p.ndim == 1 and name.endswith("bias")], "bias": True},
     ]
     nesterov = settings.momentum > 0
-    return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=nesterov, fused=True)
+    optimizer = torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=nesterov, fused=True)
+    for _, parameter in named:
+        optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
 
 
 @dataclass(frozen=True)
@@ -52,11 +59,17 @@ class Schedule:
             return 0
         return max(round(self.settings.warmup_epochs * self.batches), self.settings.warmup_iterations)
 
-    def at(self, epoch: int, batch: int) -> Rates:
-        """Rates of one iteration; both arguments count from 0."""
+    def at(self, epoch: int, batch: int, skipped: int = 0) -> Rates:
+        """Rates of one iteration.
+
+        Args:
+            epoch: counts from 0.
+            batch: of that epoch, counts from 0.
+            skipped: iterations before it whose gradients were thrown away: the warm-up is so much longer.
+        """
         s = self.settings
         lr = s.lr * ((1 - epoch / s.epochs) * (1 - s.final_lr) + s.final_lr)
-        iteration = epoch * self.batches + batch
+        iteration = epoch * self.batches + batch - skipped
         if iteration >= self.warmup:
             return Rates(lr, lr, s.momentum, s.accumulate)
         done = iteration / self.warmup
@@ -109,3 +122,14 @@ def set_momenta(model: nn.Module, optimizer: torch.optim.Optimizer, saved: dict[
     named = dict(model.named_parameters())
     for name, value in saved.items():
         optimizer.state[named[name]]["momentum_buffer"] = torch.empty_like(named[name]).copy_(value)
+
+
+def impossible_momenta(model: nn.Module, saved: dict[str, Tensor], settings: Settings) -> list[str]:
+    """Names of the momenta that no step can have made: not finite, or more than clipped gradients ever add up to."""
+    named, kept = dict(model.named_parameters()), max(settings.momentum, settings.warmup_momentum)
+
+    def possible(name: str, value: Tensor) -> bool:
+        gradient = settings.clip_norm + settings.weight_decay * float(named[name].detach().abs().max())
+        return float(value.abs().max()) <= 2 * gradient / max(1 - kept, 1e-6)  # NaN is not
+
+    return [name for name, value in saved.items() if not possible(name, value)]

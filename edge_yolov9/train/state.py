@@ -28,7 +28,9 @@ class Position:
     batch: int = 0
     """The batch of it that is next."""
     updates: int = 0
-    """Steps that the optimizer has taken."""
+    """Steps that moved the weights."""
+    skipped: int = 0
+    """Iterations whose gradients overflowed in fp16 and were thrown away; the warm-up does not count them."""
     sums: tuple[float, ...] = (0.0, 0.0, 0.0)
     """Class, box and dfl loss of the main head, summed over the epoch's batches so far."""
     history: tuple[dict[str, float], ...] = ()

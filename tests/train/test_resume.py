@@ -204,14 +204,15 @@ def test_nan_loss_stops_with_the_batch_named_and_saved(made: Path, tmp_path: Pat
     out = tmp_path / "run"
     step = Engine.step
 
-    def poisoned(self: Engine, rates: Any) -> None:
-        step(self, rates)
+    def poisoned(self: Engine, rates: Any) -> bool:
+        moved = step(self, rates)
         with torch.no_grad():
             next(self.model.parameters()).fill_(float("nan"))
+        return moved
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Engine, "step", poisoned)
-        with pytest.raises(TrainingError, match=r"not finite.*epoch 1, batch \d.*\.png.*bad-batch-0\.safetensors"):
+        with pytest.raises(TrainingError, match=r"epoch 1, batch \d.*\.png.*bad-batch-0\.safetensors: weight backbone"):
             start(Request(made, out, device="cpu", settings={**TINY, "save_minutes": 99.0}))
     kept = load_file(out / "bad-batch-0.safetensors")
     assert kept["images"].shape == (4, 64, 64, 3)
