@@ -19,7 +19,10 @@ demo: .venv/.ready
 	$(BIN)/python examples/demo.py
 
 # Three processes: OpenVINO, ONNX Runtime, LiteRT and torch with all their threads in one have crashed it (see tests/conftest.py).
+# A bundle that several tests want is compiled once per run.
+test: export EDGE_YOLOV9_TEST_BUNDLES = $(CURDIR)/.venvs/test-bundles
 test: .venv/.ready $(EXTRA_ENVS) lint
+	rm -rf .venvs/test-bundles && mkdir .venvs/test-bundles
 	$(BIN)/python -m pytest tests/train
 	$(BIN)/python -m pytest tests/targets
 	$(BIN)/python -m pytest --ignore tests/train --ignore tests/targets -m "not bench"
