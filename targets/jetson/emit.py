@@ -8,6 +8,10 @@ Beside them: the raw maps that an engine is checked against, the list of layers,
 
 from __future__ import annotations
 
+from .. import quiet  # noqa: F401  (before the runtime)
+
+# isort: split
+
 import json
 from collections.abc import Mapping
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from .. import quiet  # noqa: F401  (before the runtime)
+
+# isort: split
+
 import contextlib
 import importlib.metadata
 import io

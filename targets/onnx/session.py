@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import os
+from .. import quiet  # noqa: F401  (before the runtime)
+
+# isort: split
+
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.cpu import cores
 from edge_yolov9.errors import BundleError, InferenceError
 from edge_yolov9.registry import Session
-
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-import onnxruntime as ort  # from 1.29 on it reports every model that it opens to Microsoft, unless told not to
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "tensor(float)": np.dtype(np.float32),

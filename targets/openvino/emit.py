@@ -6,6 +6,10 @@ first quantization.
 
 from __future__ import annotations
 
+from .. import quiet  # noqa: F401  (before the runtime)
+
+# isort: split
+
 import contextlib
 import importlib.metadata
 import io

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import sys
+from .. import quiet  # noqa: F401  (before the runtime)
+
+# isort: split
+
 from typing import Any
 
 import numpy as np
+import openvino as ov
 from numpy.typing import NDArray
 
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.errors import BundleError, InferenceError
 from edge_yolov9.registry import Session
 from edge_yolov9.text import logger
-
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-import openvino as ov  # noqa: E402  (its import sends usage figures from the device, unless that package is absent)
 
 log = logger(__name__)
 
