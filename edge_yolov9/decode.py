@@ -32,22 +32,19 @@ Candidates = tuple[Floats, Floats, NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
-class DecodeOptions:
-    """Thresholds. ``multi_label`` gives every class above the threshold its own box, as COCO evaluation wants."""
+class DecodeOptions(Thresholds):
+    """Thresholds, and whether every class above them gets its own box, as COCO evaluation wants."""
 
-    confidence: float = 0.25
-    iou: float = 0.45
-    max_detections: int = 300
     multi_label: bool = False
+
+    @classmethod
+    def of(cls, thresholds: Thresholds) -> DecodeOptions:
+        """Options with these thresholds, one class a box: a bundle's own way of detecting."""
+        return cls(thresholds.confidence, thresholds.iou, thresholds.max_detections)
 
 
 EVALUATION = DecodeOptions(confidence=0.001, iou=0.7, max_detections=300, multi_label=True)
 """What COCO figures are measured with."""
-
-
-def deployed(own: Thresholds) -> DecodeOptions:
-    """A bundle's own thresholds."""
-    return DecodeOptions(own.confidence, own.iou, own.max_detections)
 
 
 class Decoder:

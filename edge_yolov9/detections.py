@@ -48,10 +48,19 @@ class Detections:
         return replace(self, **parts, track_id=track_id)
 
     def draw(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """A copy of ``frame`` (H, W, 3) BGR with boxes and labels: a colour per class, sizes following the frame's."""
-        from edge_yolov9.draw import annotate
+        """A copy of ``frame`` (H, W, 3) uint8 BGR with boxes and labels, the most confident on top.
 
-        return annotate(frame, self)
+        Every class has its colour; the label is track, class name and confidence.
+
+        Raises:
+            InputError: the frame is of another type.
+        """
+        from edge_yolov9.draw import boxes, class_colours
+
+        labels = [f"{self.names[index]} {score:.2f}" for _, score, index in self]
+        if self.track_id is not None:
+            labels = [f"#{track} {label}" for track, label in zip(self.track_id, labels, strict=True)]
+        return boxes(frame, self.xyxy, labels, class_colours(self.class_id))
 
     def as_dicts(self) -> list[dict[str, Any]]:
         """One plain dict per object: ``xyxy`` (pixels), ``confidence``, ``class_id``, ``name`` (and ``track_id``)."""

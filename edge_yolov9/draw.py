@@ -1,13 +1,14 @@
-"""Detections drawn onto a frame (numpy, cv2)."""
+"""Boxes with labels drawn onto a frame (numpy, cv2)."""
 
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from edge_yolov9.detections import Detections
 from edge_yolov9.errors import InputError
 from edge_yolov9.geometry import Image
 
@@ -24,8 +25,22 @@ def class_colour(index: int) -> Colour:
     return round(255 * blue), round(255 * green), round(255 * red)
 
 
-def annotate(frame: Image, found: Detections) -> Image:
-    """A copy of ``frame`` (H, W, 3) uint8 BGR with boxes and labels, the most confident on top; sizes follow its size.
+def class_colours(classes: Iterable[int]) -> list[Colour]:
+    """The colour of each class of ``classes``."""
+    return [class_colour(int(index)) for index in classes]
+
+
+def boxes(frame: Image, xyxy: NDArray[np.float32], labels: Sequence[str], colours: Sequence[Colour]) -> Image:
+    """Draw boxes and their labels, the first on top; widths of lines and letters follow the frame's size.
+
+    Args:
+        frame: (H, W, 3) uint8 BGR; it stays as it is.
+        xyxy: (N, 4) corners x1, y1, x2, y2 in pixels of the frame.
+        labels: N texts.
+        colours: N colours.
+
+    Returns:
+        A copy of the frame with the boxes.
 
     Raises:
         InputError: the frame is of another type.
@@ -35,16 +50,12 @@ def annotate(frame: Image, found: Detections) -> Image:
     canvas = frame.copy(order="C")
     unit = max(1.0, (frame.shape[0] + frame.shape[1]) / 1000)
     line = round(1.5 * unit)
-    corners = [[round(float(value)) for value in box] for box in found.xyxy]
-    order = range(len(found) - 1, -1, -1)
-    for i in order:
-        x1, y1, x2, y2 = corners[i]
-        cv2.rectangle(canvas, (x1, y1), (x2, y2), class_colour(int(found.class_id[i])), line, cv2.LINE_AA)
-    for i in order:
-        index = int(found.class_id[i])
-        track = "" if found.track_id is None else f"#{found.track_id[i]} "
-        text = f"{track}{found.names[index]} {found.confidence[i]:.2f}"
-        _label(canvas, text, (corners[i][0], corners[i][1]), class_colour(index), unit)
+    corners = [[round(float(value)) for value in box] for box in xyxy]
+    drawn = list(zip(corners, labels, colours, strict=True))[::-1]
+    for (x1, y1, x2, y2), _, colour in drawn:
+        cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, line, cv2.LINE_AA)
+    for (x1, y1, _, _), label, colour in drawn:
+        _label(canvas, label, (x1, y1), colour, unit)
     return canvas
 
 

@@ -16,7 +16,8 @@ import stat
 import sys
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, cast
 
@@ -139,8 +140,33 @@ def as_json(data: Any, indent: int | None = 2) -> str:
     return json_text(finite(data), indent) + "\n"
 
 
+class TextValue(ABC):
+    """Base of dataclasses that JSON holds as a text."""
+
+    @abstractmethod
+    def as_text(self) -> str:
+        """The text that stands for the value."""
+
+    @classmethod
+    @abstractmethod
+    def from_text(cls: type[T], text: str) -> T:
+        """The value that a text stands for.
+
+        Raises:
+            ValueError: it stands for none.
+        """
+
+
 def finite(value: Any) -> Any:
-    """``value`` as JSON can hold it: keys are texts, what is not a finite number is None."""
+    """``value`` as JSON can hold it: keys are texts, what is not a finite number is None.
+
+    A dataclass becomes an object of its fields; a field that is None by default and is None is left out.
+    """
+    if isinstance(value, TextValue):
+        return value.as_text()
+    if dataclasses.is_dataclass(value):
+        pairs = ((field, getattr(value, field.name)) for field in dataclasses.fields(value))
+        return {field.name: finite(item) for field, item in pairs if not (item is None and field.default is None)}
     if isinstance(value, Mapping):
         return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -183,9 +209,9 @@ def read_toml(path: Path) -> dict[str, Any]:
 def from_json(cls: type[T], data: object, where: str) -> T:
     """A dataclass from what JSON or TOML holds: every value is of the type that its field is annotated with.
 
-    Fields may be dataclasses, tuples, lists, mappings with text keys, literals, optional, ``str``, ``bool``, ``int``,
-    ``float`` (a finite number; integers are turned into floats) and ``Any`` (taken as it is). Keys that the class
-    does not have are ignored: a later version may write them.
+    Fields may be dataclasses, classes of :class:`TextValue`, tuples, lists, mappings with text keys, literals,
+    optional, ``str``, ``bool``, ``int``, ``float`` (a finite number; integers are turned into floats) and ``Any``
+    (taken as it is). Keys that the class does not have are ignored: a later version may write them.
 
     Args:
         cls: the dataclass.
@@ -224,12 +250,22 @@ def _object(cls: Any, data: object, key: str) -> object:
             given[field.name] = _value(_hints(cls)[field.name], data[field.name], inner)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ValueError(f"{inner} is missing")
-    return cls(**given)
+    return _made(cls, key, **given)
+
+
+def _made(make: Callable[..., object], key: str, *values: object, **named: object) -> object:
+    """What ``make`` gives; the ValueError of a class whose values do not fit together names the key."""
+    try:
+        return make(*values, **named)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}" if key else str(error)) from None
 
 
 def _value(hint: Any, value: Any, key: str) -> Any:
     """``value`` as the type ``hint`` wants it, or ValueError."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if isinstance(hint, type) and issubclass(hint, TextValue):
+        return _made(hint.from_text, key, _simple(str, value, key))
     if dataclasses.is_dataclass(hint):
         return _object(hint, value, key)
     if hint in _SIMPLE:

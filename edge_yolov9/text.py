@@ -11,6 +11,7 @@ import json
 import logging
 import re
 import reprlib
+from collections.abc import Sequence
 from typing import Any
 
 INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
@@ -18,6 +19,9 @@ INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """First characters of a cell that a spreadsheet computes, in both widths."""
+
+CLEAR_LINE = "\r\033[K"
+"""Brings a terminal's cursor to the begin of the line, and empties the line."""
 
 LONGEST = 200
 """Characters of a value in an error message."""
@@ -44,6 +48,19 @@ def _visible(char: str) -> str:
 def lines(text: object) -> str:
     """``text`` of several lines, each of them :func:`printable`."""
     return "\n".join(printable(line) for line in str(text).split("\n"))
+
+
+def table(rows: Sequence[Sequence[object]], texts: int = 1) -> str:
+    """Rows of equally many cells for a terminal: the first ``texts`` columns to the left, the others to the right."""
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if place < texts else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    )
 
 
 def shown(value: object) -> str:

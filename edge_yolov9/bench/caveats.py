@@ -3,37 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from edge_yolov9.bench.sensors.probe import MISSING
+from edge_yolov9.bench.energy import NoPower, Power
+from edge_yolov9.bench.measured import Latency
+from edge_yolov9.bench.sensors.machine import Machine
+from edge_yolov9.bench.sensors.probe import Missing
+from edge_yolov9.bench.spread import Many
+from edge_yolov9.bench.throttling import Heat
 
 LEAST_SECONDS = 60.0
 LEAST_FRAMES = 100
 OTHER_LOAD = 0.1
-"""Cores."""
+"""Cores that others may keep busy without a warning."""
 UNSTEADY = 0.1
 """Medians of rounds may differ by this share."""
 
 
-def collect(found: Mapping[str, Any], before: float | None, beside: float | None) -> list[str]:
+def collect(machine: Machine, latency: Latency, before: float | None, beside: float | None) -> list[str]:
     """Warnings, one line each.
 
     Args:
-        found: the sections of :func:`edge_yolov9.bench.suite.measure`.
+        machine: facts about the machine.
+        latency: what was measured on it.
         before: cores that were busy before anything was started, None when unknown.
         beside: cores that others kept busy meanwhile, None when unknown.
     """
     return [
-        *_governor(found["machine"]["governor"]),
-        *_load("before the measurement", before),
-        *_load("during the measurement", beside),
-        *_length(found["latency"]),
-        *_noise(found["latency"]),
+        *governor_warnings(machine.governor),
+        *load_warnings("before the measurement", before),
+        *load_warnings("during the measurement", beside),
+        *length_warnings(latency.sustained.seconds, latency.stages.total.n),
+        *noise_warnings(latency.stages.total),
     ]
 
 
-def _governor(governor: Any) -> list[str]:
-    if isinstance(governor, str):
+def governor_warnings(governor: Mapping[str, str] | Missing) -> list[str]:
+    """Of clocks that are not held at their greatest."""
+    if isinstance(governor, Missing):
         return []
     others = sorted(set(governor.values()) - {"performance"})
     if not others:
@@ -41,37 +47,37 @@ def _governor(governor: Any) -> list[str]:
     return [f"the cpufreq governor is {', '.join(others)}, not performance: clocks follow the load"]
 
 
-def _load(when: str, cores: float | None) -> list[str]:
+def load_warnings(when: str, cores: float | None) -> list[str]:
+    """Of other programs."""
     if cores is None:
-        return [f"the load of others {when} is {MISSING}/proc/stat cannot be read"]
+        return [f"the load of others {when} is {Missing('/proc/stat cannot be read')}"]
     return [f"other programs kept {cores:.1f} cores busy {when}"] if cores > OTHER_LOAD else []
 
 
-def _length(latency: Mapping[str, Any]) -> list[str]:
-    seconds, frames = latency["sustained"]["seconds"], latency["stages"]["total"]["n"]
-    found = []
+def length_warnings(seconds: float, frames: int) -> list[str]:
+    """Of runs that are too short for what is said about them."""
+    warnings = []
     if seconds < LEAST_SECONDS:
-        found.append(f"the sustained run took {seconds:.0f} s; heat shows after {LEAST_SECONDS:.0f} s or more")
+        warnings.append(f"the sustained run took {seconds:.0f} s; heat shows after {LEAST_SECONDS:.0f} s or more")
     if frames < LEAST_FRAMES:
-        found.append(f"latency by stage is of {frames} frames; p99 needs {LEAST_FRAMES} or more")
-    return found
+        warnings.append(f"latency by stage is of {frames} frames; p99 needs {LEAST_FRAMES} or more")
+    return warnings
 
 
-def _noise(latency: Mapping[str, Any]) -> list[str]:
-    total = latency["stages"]["total"]
-    low, high = total["rounds"]
-    share = (high - low) / total["p50"]
+def noise_warnings(total: Many) -> list[str]:
+    """Of latency that moved while it was measured."""
+    low, high = total.rounds
+    share = (high - low) / total.p50
     if share <= UNSTEADY:
         return []
-    return [f"latency was unsteady: medians of {total['p50']:g} ms moved by {100 * share:.0f} % between rounds"]
+    return [f"latency was unsteady: medians of {total.p50:g} ms moved by {100 * share:.0f} % between rounds"]
 
 
-def unread(found: Mapping[str, Any]) -> dict[str, str]:
-    """Sensors that told nothing, by name, and why."""
-    heat = found["heat"]
-    told = {
-        "power": found["power"].get("unavailable"),
-        "temperatures": heat["temperatures_c"],
-        "clocks": heat["clocks_mhz"],
+def unread_sensors(power: Power | NoPower, heat: Heat) -> dict[str, str]:
+    """Sensors that gave nothing, by name, and why."""
+    absent = {
+        "power": power.unavailable if isinstance(power, NoPower) else None,
+        "temperatures": heat.temperatures_c,
+        "clocks": heat.clocks_mhz,
     }
-    return {name: value.removeprefix(MISSING) for name, value in told.items() if isinstance(value, str)}
+    return {name: value.reason for name, value in absent.items() if isinstance(value, Missing)}

@@ -10,47 +10,56 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 from edge_yolov9 import children, errors
 from edge_yolov9.errors import EdgeYoloError, InferenceError
 
-Progress = Callable[[str], None]
-"""Is told in a few words what is being measured now."""
-Measure = Callable[[dict[str, Any], Progress], dict[str, Any]]
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    Settings = TypeVar("Settings", bound=DataclassInstance)
+
+Answer = TypeVar("Answer")
+
+TextProgress = Callable[[str], None]
+"""Is called with a few words: what is being done now."""
 
 
-def run(module: str, settings: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """The result of ``edge_yolov9.bench.MODULE`` with these settings, in a process of its own.
+def run(module: str, settings: DataclassInstance, answer: type[Answer], progress: TextProgress) -> Answer:
+    """The answer of ``edge_yolov9.bench.MODULE`` to these settings, from a process of its own.
 
     Raises:
         EdgeYoloError: as the process met it; InferenceError when it died.
     """
     import subprocess
+    from dataclasses import asdict
     from tempfile import TemporaryFile
 
+    from edge_yolov9.files import from_json
+
     with TemporaryFile("w+") as given, TemporaryFile("w+", errors="replace") as log:
-        json.dump(settings, given)
+        json.dump(asdict(settings), given)
         given.seek(0)
         command = children.python_module(f"edge_yolov9.bench.{module}")
         with subprocess.Popen(
             command, stdin=given, stdout=subprocess.PIPE, stderr=log, text=True, errors="replace"
         ) as process:
             try:
-                found = _listen(process.stdout or (), progress)
+                result = listen(process.stdout or (), progress)
             except BaseException:
                 process.kill()
                 raise
         code = process.wait()
         log.seek(0)
         reason = (log.read().strip().splitlines() or ["no reason given"])[-1]
-    if found is None:
-        raise InferenceError(f"the process that measures {settings['bundle']} ended with code {code}: {reason}")
-    return found
+    if result is None:
+        raise InferenceError(f"the process that measures a bundle ({module}) ended with code {code}: {reason}")
+    return from_json(answer, result, f"the answer of edge_yolov9.bench.{module}")
 
 
-def _listen(lines: Iterable[str], progress: Progress) -> dict[str, Any] | None:
-    """The result; None when the process ends without one. Vendor libraries may print lines of their own."""
+def listen(lines: Iterable[str], progress: TextProgress) -> object:
+    """The result among a process's lines; None when it ends without one. Vendor libraries may print lines too."""
     for line in lines:
         try:
             message = json.loads(line)
@@ -63,18 +72,21 @@ def _listen(lines: Iterable[str], progress: Progress) -> dict[str, Any] | None:
         elif "error" in message:
             raise getattr(errors, message["error"])(message["message"])
         elif "result" in message:
-            return dict(message["result"])
+            return message["result"]
     return None
 
 
-def answer(measure: Measure) -> None:
-    """Entry of such a process."""
+def answer(settings: Callable[..., Settings], measure: Callable[[Settings, TextProgress], object]) -> None:
+    """Entry of such a process: ``settings`` is the dataclass that ``measure`` takes; it returns another."""
     try:
-        _say(result=measure(json.load(sys.stdin), lambda text: _say(phase=text)))
+        result = measure(settings(**json.load(sys.stdin)), lambda text: _print(phase=text))
     except EdgeYoloError as error:
-        _say(error=type(error).__name__, message=str(error))
+        _print(error=type(error).__name__, message=str(error))
         sys.exit(1)
+    from edge_yolov9.files import finite
+
+    _print(result=finite(result))
 
 
-def _say(**message: Any) -> None:
+def _print(**message: object) -> None:
     print(json.dumps(message), flush=True)

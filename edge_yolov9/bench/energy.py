@@ -2,57 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from edge_yolov9.bench.sensors.power import Meter
+from edge_yolov9.bench.sensors.probe import Missing
 from edge_yolov9.bench.sensors.readings import Reading
-from edge_yolov9.bench.spread import ROUNDS, few, rounded
+from edge_yolov9.bench.spread import ROUNDS, Few, Pair, few, rounded
 
 
-def section(meter: Meter, idle: Sequence[Reading], load: Sequence[Reading], fps: float) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class Watts:
+    """Readings of a power meter over a while, watts."""
+
+    n: int
+    mean: float
+    peak: float
+    iqr: Pair
+    """25th and 75th percentile."""
+
+
+@dataclass(frozen=True)
+class Rail:
+    """One supply rail, watts; ``idle_w`` is None where it was not read before the run."""
+
+    idle_w: float | None
+    mean_w: float
+    peak_w: float
+
+
+@dataclass(frozen=True)
+class Power:
+    """Power of a sustained run; what needs an idle reading is None without one."""
+
+    source: str
+    """Where the readings come from."""
+    covers: str
+    """What they are the power of."""
+    idle_w: Watts | None
+    load_w: Watts
+    above_idle_w: float | None
+    """Mean under load less mean when idle, watts."""
+    energy_per_frame_j: Few
+    """Joules, over ``ROUNDS`` parts of the run."""
+    energy_per_frame_above_idle_j: Few | None
+    rails: Mapping[str, Rail]
+
+
+@dataclass(frozen=True)
+class NoPower:
+    """The power section where no meter works here."""
+
+    unavailable: Missing
+
+
+def power_section(meter: Meter, idle: Sequence[Reading], load: Sequence[Reading], fps: float) -> Power | NoPower:
     """Power of a sustained run.
 
     Args:
         meter: what the readings come from.
         idle: readings before anything ran.
         load: readings of the sustained run.
-        fps: its frames per second.
-
-    Returns:
-        ``source``, ``covers``, ``idle_w`` and ``load_w`` (mean, peak, iqr, n), ``above_idle_w``, ``energy_per_frame_j``
-        and ``energy_per_frame_above_idle_j`` (median and range over ``ROUNDS`` parts of the run), ``rails``; None where
-        no reading of the run told watts. What needs an idle reading is None without one.
+        fps: frames per second of the sustained run.
     """
     names = {name for reading in load for name in reading.watts}
     if "total" not in names:
-        return None
+        return NoPower(Missing(f"{meter.source} gave no watts during the run"))
     before, during = _watts(idle, "total"), _watts(load, "total")
     base = float(np.mean(before)) if before else None
     parts = [float(np.mean(part)) for part in np.array_split(during, min(ROUNDS, len(during)))]
-    return {
-        "source": meter.source,
-        "covers": meter.covers,
-        "idle_w": _figures(before) if before else None,
-        "load_w": _figures(during),
-        "above_idle_w": None if base is None else rounded(float(np.mean(during)) - base),
-        "energy_per_frame_j": few([watts / fps for watts in parts]),
-        "energy_per_frame_above_idle_j": None if base is None else few([(watts - base) / fps for watts in parts]),
-        "rails": {name: _rail(_watts(idle, name), _watts(load, name)) for name in sorted(names - {"total"})},
-    }
+    return Power(
+        source=meter.source,
+        covers=meter.covers,
+        idle_w=_figures(before) if before else None,
+        load_w=_figures(during),
+        above_idle_w=None if base is None else rounded(float(np.mean(during)) - base),
+        energy_per_frame_j=few([watts / fps for watts in parts]),
+        energy_per_frame_above_idle_j=None if base is None else few([(watts - base) / fps for watts in parts]),
+        rails={name: _rail(_watts(idle, name), _watts(load, name)) for name in sorted(names - {"total"})},
+    )
 
 
 def _watts(readings: Sequence[Reading], name: str) -> list[float]:
     return [reading.watts[name] for reading in readings if name in reading.watts]
 
 
-def _figures(watts: Sequence[float]) -> dict[str, Any]:
+def _figures(watts: Sequence[float]) -> Watts:
     low, high = (rounded(float(value)) for value in np.percentile(watts, (25, 75)))
-    return {"n": len(watts), "mean": rounded(float(np.mean(watts))), "peak": rounded(max(watts)), "iqr": [low, high]}
+    return Watts(len(watts), rounded(float(np.mean(watts))), rounded(max(watts)), (low, high))
 
 
-def _rail(idle: Sequence[float], load: Sequence[float]) -> dict[str, float | None]:
+def _rail(idle: Sequence[float], load: Sequence[float]) -> Rail:
     before = rounded(float(np.mean(idle))) if idle else None
-    return {"idle_w": before, "mean_w": rounded(float(np.mean(load))), "peak_w": rounded(max(load))}
+    return Rail(before, rounded(float(np.mean(load))), rounded(max(load)))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib.metadata
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from edge_yolov9.bench import child
-from edge_yolov9.bench.sensors.probe import missing
-from edge_yolov9.bench.spread import few, rounded
+from edge_yolov9.bench import child, startup
+from edge_yolov9.bench.sensors.probe import Missing
+from edge_yolov9.bench.spread import Few, few, rounded
+from edge_yolov9.bench.startup import StartUp
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.registry import target
 
@@ -19,14 +20,43 @@ STARTS = 3
 MB = 1e6
 
 
-def measure(bundle: Bundle, runtime: str | None = None, threads: int | None = None) -> dict[str, Any]:
-    """Footprint of a checked bundle; start-up and memory in processes of their own.
+@dataclass(frozen=True)
+class Package:
+    """An installed package."""
 
-    Returns:
-        ``bundle_mb``, ``files_mb`` by name, ``packages`` (see :func:`packages`), ``memory_mb`` (``imported``,
-        ``loaded``, ``running``, ``peak``) and ``startup_ms`` (see ``startup.py``), each with its
-        range over ``STARTS`` processes; ``first_startup_ms`` of one more before them, which found cold caches and may
-        have built an engine.
+    version: str
+    mb: float
+
+
+@dataclass(frozen=True)
+class Packages:
+    """Installed size of what a device needs for a runtime.
+
+    What the system's own package manager brought (TensorRT, CUDA) is not counted; ``note`` says so.
+    """
+
+    total_mb: float
+    by_package: Mapping[str, Package]
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What a bundle costs on disk and in memory, and how long it takes to start up."""
+
+    bundle_mb: float
+    files_mb: Mapping[str, float]
+    packages: Packages
+    memory_mb: Mapping[str, Few | Missing]
+    """Resident memory when ``imported``, ``loaded`` and ``running``, and its ``peak``, over ``STARTS`` processes."""
+    startup_ms: Mapping[str, Few]
+    """Each of :data:`startup.STEPS`, and ``to_first_result``, their sum, over the same processes."""
+    first_startup_ms: Mapping[str, float]
+    """The same of one more process before them, which found cold caches and may have built an engine."""
+
+
+def measure_footprint(bundle: Bundle, runtime: str | None = None, threads: int | None = None) -> Footprint:
+    """Footprint of a checked bundle; start-up and memory in processes of their own.
 
     Raises:
         EdgeYoloError: the bundle does not run here.
@@ -34,49 +64,39 @@ def measure(bundle: Bundle, runtime: str | None = None, threads: int | None = No
     files = {name: (bundle.path / name).stat().st_size / MB for name in ("manifest.json", *bundle.manifest.files)}
     first = _start(bundle, runtime, threads)
     starts = [_start(bundle, runtime, threads) for _ in range(STARTS)]
-    return {
-        "bundle_mb": rounded(sum(files.values())),
-        "files_mb": {name: rounded(size) for name, size in files.items()},
-        "packages": packages(runtime or bundle.manifest.target),
-        "memory_mb": _gathered(starts, "memory_mb"),
-        "startup_ms": _gathered(starts, "startup_ms"),
-        "first_startup_ms": {name: rounded(value) for name, value in first["startup_ms"].items()},
-    }
+    return Footprint(
+        bundle_mb=rounded(sum(files.values())),
+        files_mb={name: rounded(size) for name, size in files.items()},
+        packages=packages(runtime or bundle.manifest.target),
+        memory_mb=memory_spread([start.memory_mb for start in starts]),
+        startup_ms={name: few([start.startup_ms[name] for start in starts]) for name in first.startup_ms},
+        first_startup_ms={name: rounded(value) for name, value in first.startup_ms.items()},
+    )
 
 
-def _gathered(starts: list[dict[str, Any]], key: str) -> dict[str, Any]:
-    first = starts[0][key]
-    return {
-        name: few([start[key][name] for start in starts]) if first[name] is not None else _no_memory() for name in first
-    }
+def memory_spread(memory: Sequence[Mapping[str, float | None]]) -> dict[str, Few | Missing]:
+    """Spread of each figure over the processes; missing where the system did not tell it."""
+    known = {name: [mb for mb in (process[name] for process in memory) if mb is not None] for name in memory[0]}
+    return {name: few(mbs) if mbs else Missing("/proc/self/status cannot be read") for name, mbs in known.items()}
 
 
-def _no_memory() -> str:
-    return missing("/proc/self/status cannot be read")
+def _start(bundle: Bundle, runtime: str | None, threads: int | None) -> StartUp:
+    settings = startup.Settings(str(bundle.path), runtime, threads, time.monotonic())
+    return child.run("startup", settings, StartUp, lambda text: None)
 
 
-def _start(bundle: Bundle, runtime: str | None, threads: int | None) -> dict[str, Any]:
-    settings = {"bundle": str(bundle.path), "runtime": runtime, "threads": threads, "started": time.monotonic()}
-    return child.run("startup", settings, lambda text: None)
-
-
-def packages(runtime: str) -> dict[str, Any]:
-    """Installed size of what a device needs for a runtime: ``total_mb`` and ``by_package`` {name: {version, mb}}.
-
-    What the system's own package manager brought (TensorRT, CUDA) is not counted; ``note`` says so.
-    """
+def packages(runtime: str) -> Packages:
+    """Size of this package, the runtime's, and what they require."""
     row = target(runtime)
     module = row.runtime
     owners = importlib.metadata.packages_distributions().get(module or "", [])
-    found: dict[str, dict[str, Any]] = {}
+    sizes: dict[str, Package] = {}
     for name in required(["edge-yolov9", *owners, *([] if row.built_in else [row.distribution.split()[0]])]):
         installed = importlib.metadata.distribution(name)
-        found[name] = {"version": installed.version, "mb": rounded(installed_bytes(installed) / MB)}
-    total = rounded(sum(package["mb"] for package in found.values()))
-    entry: dict[str, Any] = {"total_mb": total, "by_package": found}
-    if module is not None and not owners:
-        entry["note"] = f"{module} was not installed by pip, so its size is not in the total"
-    return entry
+        sizes[name] = Package(installed.version, rounded(installed_bytes(installed) / MB))
+    absent = module is not None and not owners
+    note = f"{module} was not installed by pip, so its size is not in the total" if absent else None
+    return Packages(rounded(sum(package.mb for package in sizes.values())), sizes, note)
 
 
 def required(names: list[str]) -> list[str]:

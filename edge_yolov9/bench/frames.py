@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_yolov9.bundle import Bundle
-from edge_yolov9.decode import deployed
+from edge_yolov9.decode import DecodeOptions
 from edge_yolov9.detections import Detections
 from edge_yolov9.errors import SourceError
 from edge_yolov9.geometry import Letterbox
@@ -29,7 +30,7 @@ class Pipeline:
     def __init__(self, bundle: Bundle, session: Session) -> None:
         lane = Lane(session, Postprocess.of(bundle.manifest))
         self._lane = lane
-        self._options = deployed(bundle.manifest.thresholds)
+        self._options = DecodeOptions.of(bundle.manifest.thresholds)
         self.place, self.infer, self.bare, self.close = lane.place, lane.infer, lane.bare, lane.close
 
     def finish(self, raw: Sequence[NDArray[Any]], placed: Letterbox) -> Detections:
@@ -51,21 +52,29 @@ def pictures(files: Sequence[Path]) -> list[NDArray[np.uint8]]:
         blobs = np.random.default_rng(0).integers(0, 256, (9, 16, 3), np.uint8)
         frame = cv2.resize(blobs, (1280, 720), interpolation=cv2.INTER_CUBIC)
         return [np.asarray(cv2.imencode(".jpg", frame, (cv2.IMWRITE_JPEG_QUALITY, 90))[1], np.uint8).ravel()]
-    found = []
+    encoded = []
     for file in files:
         try:
-            found.append(np.frombuffer(file.read_bytes(), np.uint8))
+            encoded.append(np.frombuffer(file.read_bytes(), np.uint8))
         except OSError as error:
             raise SourceError(f"cannot read image {file}: {error.strerror or error}") from None
-        if not len(found[-1]) or cv2.imdecode(found[-1], cv2.IMREAD_COLOR) is None:
+        if not len(encoded[-1]) or cv2.imdecode(encoded[-1], cv2.IMREAD_COLOR) is None:
             raise SourceError(f"{file} does not decode as an image; expected JPEG, PNG, BMP, WebP or TIFF")
-    return found
+    return encoded
 
 
-def describe(encoded: Encoded) -> dict[str, Any]:
-    """``pictures``: how many there are in turn, and the ``sizes`` [width, height] among them."""
-    sizes = {decoded(item).shape[1::-1] for item in encoded}
-    return {"pictures": len(encoded), "sizes": [list(size) for size in sorted(sizes)]}
+@dataclass(frozen=True)
+class Frames:
+    """What latency was measured with: how many pictures in turn, and the sizes (width, height) among them, pixels."""
+
+    pictures: int
+    sizes: tuple[tuple[int, int], ...]
+
+
+def describe(encoded: Encoded) -> Frames:
+    """Number and sizes of the pictures."""
+    shapes = {decoded(item).shape for item in encoded}
+    return Frames(len(encoded), tuple(sorted((shape[1], shape[0]) for shape in shapes)))
 
 
 def decoded(encoded: NDArray[np.uint8]) -> Image:

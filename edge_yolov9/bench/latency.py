@@ -8,8 +8,8 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -38,33 +38,42 @@ def compare(bundles: Sequence[Path], runtime: str | None = None, rounds: int = R
 
 
 def in_turn(bundles: Sequence[Path], runtime: str | None = None, rounds: int = ROUNDS) -> list[list[float]]:
-    """The same, every round's own median: ``found[bundle][round]`` in milliseconds."""
-    found: list[list[float]] = [[] for _ in bundles]
+    """Milliseconds of each bundle's inference in each round, ``[bundle][round]``; arguments as for :func:`compare`."""
+    by_bundle: list[list[float]] = [[] for _ in bundles]
     for _ in range(rounds):
-        for times, bundle in zip(found, bundles, strict=True):
+        for times, bundle in zip(by_bundle, bundles, strict=True):
             times.append(_alone(bundle, runtime))
-    return found
+    return by_bundle
 
 
 def _alone(bundle: Path, runtime: str | None) -> float:
-    settings = {"bundle": str(bundle), "runtime": runtime}
     try:
-        return float(child.run("latency", settings, lambda text: None)["ms"])
+        return child.run("latency", Settings(str(bundle), runtime), Latency, lambda text: None).ms
     except EdgeYoloError as error:
         raise InferenceError(f"the latency of {bundle} cannot be measured: {error}") from error
 
 
-def measure(settings: dict[str, Any], progress: child.Progress) -> dict[str, float]:
-    """``ms``: the median of one bundle's inference, in this process.
+@dataclass(frozen=True)
+class Settings:
+    """What a latency is measured of."""
 
-    Args:
-        settings: ``bundle`` (path) and ``runtime``.
-        progress: is not told anything.
-    """
-    opened, runtime = read(settings["bundle"]), settings["runtime"]
+    bundle: str
+    runtime: str | None
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Median of one bundle's inference, in one process."""
+
+    ms: float
+
+
+def time_inference(settings: Settings, progress: child.TextProgress) -> Latency:
+    """Time a bundle in this process; ``progress`` is not called."""
+    opened = read(settings.bundle)
     size = (opened.manifest.input.height, opened.manifest.input.width, 3)
     image = np.random.default_rng(0).integers(0, 256, size, np.uint8)
-    session = open_session(opened, runtime)
+    session = open_session(opened, settings.runtime)
     try:
         times = []
         for _ in range(WARM_UP + FRAMES):
@@ -73,8 +82,8 @@ def measure(settings: dict[str, Any], progress: child.Progress) -> dict[str, flo
             times.append(1000 * (time.perf_counter() - start))
     finally:
         session.close()
-    return {"ms": statistics.median(times[WARM_UP:])}
+    return Latency(statistics.median(times[WARM_UP:]))
 
 
 if __name__ == "__main__":
-    child.answer(measure)
+    child.answer(Settings, time_inference)

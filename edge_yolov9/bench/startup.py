@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edge_yolov9.bench import child
 
@@ -15,27 +16,37 @@ STEPS = ("interpreter", "import", "runtime_import", "model_load", "first_inferen
 """Python itself; this package with numpy and OpenCV; the vendor's runtime; reading, checking and loading the bundle."""
 
 
-def measure(settings: dict[str, Any], progress: child.Progress) -> dict[str, Any]:
-    """Import, load, infer, in this process.
+@dataclass(frozen=True)
+class Settings:
+    """What a start-up is measured with."""
 
-    Args:
-        settings: ``bundle`` (path), ``runtime``, ``threads``, and ``started``: ``time.monotonic()`` of whoever started
-            the process.
-        progress: is not told anything.
+    bundle: str
+    runtime: str | None
+    threads: int | None
+    started: float
+    """``time.monotonic()`` of whoever started the process."""
 
-    Returns:
-        ``startup_ms`` with ``STEPS`` and ``to_first_result``, their sum; ``memory_mb`` resident when ``imported``, when
-        ``loaded`` and while ``running``, and its ``peak``; None where the system does not say.
-    """
-    started, path, runtime = settings["started"], settings["bundle"], settings["runtime"]
-    marks = [started, time.monotonic()]
+
+@dataclass(frozen=True)
+class StartUp:
+    """One start-up."""
+
+    startup_ms: Mapping[str, float]
+    """``STEPS`` and ``to_first_result``, their sum."""
+    memory_mb: Mapping[str, float | None]
+    """Resident when ``imported``, when ``loaded`` and while ``running``, and its ``peak``; None where unknown."""
+
+
+def time_start_up(settings: Settings, progress: child.TextProgress) -> StartUp:
+    """Import, load, infer, in this process; ``progress`` is not called."""
+    marks = [settings.started, time.monotonic()]
     from edge_yolov9 import Detector, bundle, registry
 
     marks.append(time.monotonic())
-    registry.module(runtime or bundle.read(path, verify=False).manifest.target, "session")
+    registry.module(settings.runtime or bundle.read(settings.bundle, verify=False).manifest.target, "session")
     marks.append(time.monotonic())
     memory = {"imported": resident("VmRSS")}
-    detect = Detector(path, runtime=runtime, threads=settings["threads"])
+    detect = Detector(settings.bundle, runtime=settings.runtime, threads=settings.threads)
     marks.append(time.monotonic())
     memory["loaded"] = resident("VmRSS")
     import numpy as np
@@ -48,7 +59,7 @@ def measure(settings: dict[str, Any], progress: child.Progress) -> dict[str, Any
     memory |= {"running": resident("VmRSS"), "peak": resident("VmHWM")}
     detect.close()
     steps = {name: 1000 * (b - a) for name, a, b in zip(STEPS, marks, marks[1:], strict=False)}
-    return {"memory_mb": memory, "startup_ms": {**steps, "to_first_result": 1000 * (marks[-1] - started)}}
+    return StartUp({**steps, "to_first_result": 1000 * (marks[-1] - settings.started)}, memory)
 
 
 def resident(field: str, root: Path = Path("/")) -> float | None:
@@ -62,4 +73,4 @@ def resident(field: str, root: Path = Path("/")) -> float | None:
 
 
 if __name__ == "__main__":
-    child.answer(measure)
+    child.answer(Settings, time_start_up)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edge_yolov9 import bundle as bundles
 from edge_yolov9.bench import child, stages
 from edge_yolov9.bench.frames import Pipeline, decoded, pictures
+from edge_yolov9.bench.stages import Rate, StagesRun, SustainedRun
 from edge_yolov9.registry import concurrency, open_session, open_sessions
 
 THROUGHPUT_S = 10.0
@@ -25,46 +26,65 @@ class Notices(logging.Handler):
         self.texts[record.getMessage()] = None
 
 
-def measure(settings: dict[str, Any], progress: child.Progress) -> dict[str, Any]:
-    """Warm-up, stages, sustained run and throughput, in this process.
+@dataclass(frozen=True)
+class Settings:
+    """What is timed, and for how long."""
 
-    Args:
-        settings: ``bundle``, ``images`` (paths), ``runtime``, ``threads``, ``frames``, ``seconds``.
-        progress: is told of every phase.
+    bundle: str
+    images: tuple[str, ...]
+    """Paths of pictures that are decoded and detected in turn; a made-up one when empty."""
+    runtime: str | None
+    threads: int | None
+    frames: int
+    """How many frames are timed stage by stage."""
+    seconds: float
+    """Length of the sustained run."""
 
-    Returns:
-        ``warm_up`` (ms of each frame), what ``stages.by_stage`` gives, ``sustained``, and throughput of ``one`` session
-        and of ``all``; ``notices``, what the session warned of.
-    """
+
+@dataclass(frozen=True)
+class Timings:
+    """What a process measured."""
+
+    warm_up: tuple[float, ...]
+    """Milliseconds of each frame of the warm-up."""
+    by_stage: StagesRun
+    run: SustainedRun
+    one_session: Rate
+    all_sessions: Rate
+    notices: tuple[str, ...]
+    """What the session warned of."""
+
+
+def time_bundle(settings: Settings, progress: child.TextProgress) -> Timings:
+    """Warm-up, stages, sustained run and throughput, in this process; ``progress`` is called for every phase."""
     notices = Notices()
     logging.getLogger("edge_yolov9").addHandler(notices)
-    bundle = bundles.read(settings["bundle"])
-    runtime, threads, seconds = settings["runtime"], settings["threads"], settings["seconds"]
-    encoded = pictures([Path(name) for name in settings["images"]])
+    bundle = bundles.read(settings.bundle)
+    runtime, threads, seconds = settings.runtime, settings.threads, settings.seconds
+    encoded = pictures([Path(name) for name in settings.images])
     session = open_session(bundle, runtime, threads)
     if session.note:
         notices.texts[session.note] = None
     pipeline = Pipeline(bundle, session)
-    found: dict[str, Any] = {"warm_up": stages.warm_up(pipeline, encoded)}
-    progress(f"latency by stage, {settings['frames']} frames")
-    found |= stages.by_stage(pipeline, encoded, settings["frames"])
+    warm_up = stages.warm_up(pipeline, encoded)
+    progress(f"latency by stage, {settings.frames} frames")
+    by_stage = stages.by_stage(pipeline, encoded, settings.frames)
     progress(f"sustained run, {seconds:g} s")
-    found["sustained"] = stages.sustained(pipeline, encoded, seconds)
+    run = stages.sustained(pipeline, encoded, seconds)
     share = min(THROUGHPUT_S, seconds / 6)
     progress(f"throughput, {2 * share:.2g} s")
     frame = decoded(encoded[0])
-    found["one"] = stages.throughput([pipeline], frame, share)
+    one_session = stages.throughput([pipeline], frame, share)
     pipeline.close()
     sessions = open_sessions(bundle, runtime, threads, concurrency(runtime or bundle.manifest.target))
     pipelines = [Pipeline(bundle, session) for session in sessions]
     for pipeline in pipelines:
         pipeline(frame)
-    found["all"] = stages.throughput(pipelines, frame, share)
+    all_sessions = stages.throughput(pipelines, frame, share)
     for pipeline in pipelines:
         pipeline.close()
-    found["notices"] = list(notices.texts)
-    return found
+    return Timings(tuple(warm_up), by_stage, run, one_session, all_sessions, tuple(notices.texts))
 
 
 if __name__ == "__main__":
-    child.answer(measure)
+    child.answer(Settings, time_bundle)

@@ -8,10 +8,7 @@ from contextlib import contextmanager
 
 import click
 
-from edge_yolov9.text import lines, printable
-
-CLEAR = "\r\033[K"
-"""Back to the begin of the line, and empty it."""
+from edge_yolov9.text import CLEAR_LINE, lines, printable
 
 
 def echo(text: object, err: bool = False) -> None:
@@ -27,7 +24,7 @@ def echo_lines(text: str, err: bool = False) -> None:
 def live(text: object) -> None:
     """Replace the last line of a terminal on standard error; nothing elsewhere, and "" leaves the line empty."""
     if sys.stderr.isatty():
-        click.echo(f"{CLEAR}{printable(text)}", err=True, nl=False)
+        click.echo(f"{CLEAR_LINE}{printable(text)}", err=True, nl=False)
 
 
 @contextmanager

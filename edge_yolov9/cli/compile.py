@@ -65,14 +65,14 @@ def compile(checkpoint: Path, json_file: str | None, output: Path, **options: An
     check_writable(json_file)
     from edge_yolov9.compiler import auto
     from edge_yolov9.compiler.pipeline import CompileOptions, compile_checkpoint
-    from edge_yolov9.scoring.delta import table
+    from edge_yolov9.scoring import delta
 
     options["input_size"] = options.pop("imgsz")
     options["target_options"] = chosen_options(options, options["target"])
     make = auto.compile_fastest if options["precision"] == "auto" else compile_checkpoint
     bundle = make(checkpoint, CompileOptions(**options), output, lambda line: echo(f"  {line}", err=True))
     if bundle.manifest.accuracy is not None:
-        echo_lines(table(bundle.manifest.accuracy, bundle.manifest.precision), err=True)
+        echo_lines(delta.of_manifest(bundle.manifest.accuracy).table(bundle.manifest.precision), err=True)
     echo(f"{output}: {verdict(bundle.manifest)}", err=json_file == "-")
     if "auto" in bundle.manifest.extra:
         echo(f"  {auto.verdict(bundle.manifest.extra['auto'])}", err=json_file == "-")

@@ -194,7 +194,6 @@ def _viewers(stack: ExitStack, show: bool, serve: tuple[str, int] | None) -> lis
 
 def _run(stream: Stream, tally: Tally, save: Path | None, viewers: list[Viewer]) -> None:
     from edge_yolov9.cli._saving import Saver
-    from edge_yolov9.draw import annotate
 
     source = stream.source
     still = source.kind in ("image", "folder")
@@ -204,7 +203,7 @@ def _run(stream: Stream, tally: Tally, save: Path | None, viewers: list[Viewer])
         tally.started = time.monotonic()
         for image, found in stack.enter_context(_progress(stream)):
             assert stream.frame is not None
-            drawn = annotate(image, found) if saver is not None or viewers else None
+            drawn = found.draw(image) if saver is not None or viewers else None
             saved = saver.write(stream.frame, drawn) if saver is not None and drawn is not None else None
             tally.add(stream.frame, found, saved)
             if drawn is not None and "q" in [view(drawn, still) for view in viewers]:

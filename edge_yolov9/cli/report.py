@@ -1,21 +1,22 @@
-"""``edge-yolov9 report``."""
+"""``edge-yolov9 report``: measure; and its subcommands ``score``, ``compare`` and ``table``."""
 
 from __future__ import annotations
 
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from edge_yolov9.cli._output import check_writable, write_json
+from edge_yolov9.cli._progress import text_progress
 from edge_yolov9.cli._sizes import parse_size
+from edge_yolov9.cli._subcommands import WithSubcommands
 from edge_yolov9.cli._targets import known_target
-from edge_yolov9.cli._terminal import echo, echo_lines, live
+from edge_yolov9.cli._terminal import echo, echo_lines
 from edge_yolov9.errors import InputError
 from edge_yolov9.files import finite
 
@@ -24,182 +25,258 @@ if TYPE_CHECKING:
     from edge_yolov9.report.run import Run
 
 MODES = ("score", "compare", "model_table", "detections_only")
+"""Options of the plain form, of which one can be chosen; three of them are subcommands now."""
+TABLE_OPTIONS = ("imgsz", "target", "models")
 
 
-@click.command()
-@click.argument("paths", metavar="BUNDLE|FILE...", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), help="DATA file; with --detections-only also a folder.")
-@click.option("--split", default="val", show_default=True, help="Which split of it.")
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for report.json, .html, .md.")
+@dataclass(frozen=True)
+class Outputs:
+    """Where a report goes."""
+
+    out: Path | None
+    """Folder for the pages and the JSON."""
+    json_file: str | None
+    """Second place for the JSON; - for standard output."""
+
+    def write_json(self, data: object) -> None:
+        """Write the second copy, where one is asked for."""
+        if self.json_file is not None:
+            write_json(finite(data), self.json_file)
+
+    def show(self, page: Page) -> None:
+        """Print a page, beside standard output where that takes the JSON."""
+        from edge_yolov9.report.page import as_text
+
+        echo_lines(as_text(page), err=self.json_file == "-")
+
+    def say(self, text: str) -> None:
+        """Print a line in the same place."""
+        echo(text, err=self.json_file == "-")
+
+
+path = click.Path(path_type=Path)
+data_option = click.option("--data", type=path, help="DATA file; with --detections-only also a folder.")
+split_option = click.option("--split", default="val", show_default=True, help="Split of DATA whose images are scored.")
+out_option = click.option("-o", "--out", type=path, help="Folder for the pages (HTML, Markdown) and the JSON.")
+json_option = click.option(
+    "--json", "json_file", metavar="FILE", help="Write the JSON there too; - for standard output."
+)
+size_option = click.option(
+    "--imgsz", metavar="SIZE", callback=parse_size, help="Input size of models that are compiled; 640 when left out."
+)
+target_option = click.option(
+    "--target",
+    metavar="TARGET",
+    callback=known_target,
+    help="What is compiled for; what runs here when left out.",
+)
+models_option = click.option(
+    "--models", metavar="LETTERS", help="Variants that are compiled and timed; tsmce when left out."
+)
+
+
+@click.command(cls=WithSubcommands)
+@click.argument("paths", metavar="BUNDLE|FILE...", nargs=-1, type=path)
+@data_option
+@split_option
+@out_option
 @click.option("--seconds", default=60.0, show_default=True, help="Length of the sustained run, per bundle.")
-@click.option("--detections-only", is_flag=True, help="Write detections.json; --score finishes elsewhere.")
-@click.option("--score", is_flag=True, help="Score the detections.json given as FILE.")
-@click.option("--compare", is_flag=True, help="Compare two report.json: what changed beyond noise.")
-@click.option("--model-table", is_flag=True, help="T S M C E: parameters, GFLOPs, size, latency here, published AP.")
-@click.option("--imgsz", metavar="SIZE", callback=parse_size, help="--model-table: 640 when left out.")
-@click.option("--target", metavar="TARGET", callback=known_target, help="--model-table: what runs here when left out.")
-@click.option("--models", metavar="LETTERS", help="--model-table: which are compiled and timed; tsmce when left out.")
-@click.option("--json", "json_file", metavar="FILE", help="Write the JSON there too; - for standard output.")
-def report(paths: tuple[Path, ...], json_file: str | None, **options: Any) -> None:
+@click.option("--detections-only", is_flag=True, help="Write detections.json; report score finishes elsewhere.")
+@click.option("--score", is_flag=True, hidden=True)
+@click.option("--compare", is_flag=True, hidden=True)
+@click.option("--model-table", is_flag=True, hidden=True)
+@click.option("--imgsz", callback=parse_size, hidden=True)
+@click.option("--target", callback=known_target, hidden=True)
+@click.option("--models", hidden=True)
+@json_option
+def report(paths: tuple[Path, ...], out: Path | None, json_file: str | None, **options: Any) -> None:
     """Accuracy, latency, power, heat and footprint of BUNDLE on this machine, as a page to hand over.
 
     \b
     report BUNDLE... --data DATA -o FOLDER       measure; several become columns
     report FILE... -o FOLDER                     make the page again from report.json, where matplotlib is
     report BUNDLE --data DATA --detections-only -o FOLDER
-    report --score FILE --data DATA -o FOLDER    score a detections.json where the labels are
-    report --compare a.json b.json [-o FOLDER]
-    report --model-table [BUNDLE...] [-o FOLDER]
+    report score FILE --data DATA -o FOLDER      score a detections.json where the labels are
+    report compare A.json B.json [-o FOLDER]     what changed beyond noise
+    report table [BUNDLE|FILE...] [-o FOLDER]    the published family, counted and timed here
 
     Without --data accuracy is left out, and the report says that it is partial. What each figure means and the schema
     of report.json: docs/report.md.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the process that measures goes too
     check_writable(json_file)
+    outputs = Outputs(out, json_file)
     chosen = [mode for mode in MODES if options[mode]]
     if len(chosen) > 1:
         raise InputError(f"choose one of {', '.join('--' + mode.replace('_', '-') for mode in chosen)}")
     _check_options(paths, options)
     if options["model_table"]:
-        _model_table(paths, json_file, options)
+        _table(paths, outputs, options)
     elif not paths:
         raise InputError("name a bundle, or a report.json; edge-yolov9 report --help lists what can be done")
     elif options["compare"]:
-        _compare(paths, json_file, options["out"])
+        _compare(paths, outputs)
+    elif options["score"]:
+        _score(paths, options["data"], options["split"], outputs)
     else:
-        _report(paths, json_file, options)
+        _measure(paths, outputs, options)
+
+
+@report.subcommand
+@click.command("score")
+@click.argument("file", type=path)
+@data_option
+@split_option
+@out_option
+@json_option
+def score(file: Path, data: Path | None, split: str, out: Path | None, json_file: str | None) -> None:
+    """Score the detections.json FILE where labels and an evaluator are."""
+    check_writable(json_file)
+    _score((file,), data, split, Outputs(out, json_file))
+
+
+@report.subcommand
+@click.command("compare")
+@click.argument("paths", metavar="FIRST SECOND", nargs=-1, type=path)
+@out_option
+@json_option
+def compare(paths: tuple[Path, ...], out: Path | None, json_file: str | None) -> None:
+    """What changed beyond noise from one report.json to another."""
+    check_writable(json_file)
+    _compare(paths, Outputs(out, json_file))
+
+
+@report.subcommand
+@click.command("table")
+@click.argument("paths", metavar="[BUNDLE|FILE]...", nargs=-1, type=path)
+@size_option
+@target_option
+@models_option
+@out_option
+@json_option
+def table(paths: tuple[Path, ...], out: Path | None, json_file: str | None, **options: Any) -> None:
+    """Parameters, GFLOPs, size, latency here and published AP of T, S, M, C, E.
+
+    Bundles and report.json files that are given become points beside the family; without any, models with random
+    weights are compiled and timed.
+    """
+    check_writable(json_file)
+    _check_options(paths, {**options, "model_table": True, "data": None})
+    _table(paths, Outputs(out, json_file), options)
 
 
 def _check_options(paths: tuple[Path, ...], options: dict[str, Any]) -> None:
     """Refuse what would have no effect."""
-    if not options["model_table"] and any(options[key] is not None for key in ("imgsz", "target", "models")):
+    compiles = any(options[key] is not None for key in TABLE_OPTIONS)
+    if not options["model_table"] and compiles:
         raise InputError("--imgsz, --target and --models are for --model-table")
-    if options["model_table"] and paths and any(options[key] is not None for key in ("imgsz", "target", "models")):
+    if options["model_table"] and paths and compiles:
         raise InputError(
             "--imgsz, --target and --models say what to compile; with bundles or reports nothing is compiled"
         )
+    if options["data"] is None or not paths:
+        return
     measures = options["score"] or any(not path.is_file() for path in paths)
-    if options["data"] is not None and paths and (options["compare"] or options["model_table"] or not measures):
+    if options["compare"] or options["model_table"] or not measures:
         raise InputError("--data is for bundles that are measured, and for --score")
 
 
-def _report(paths: tuple[Path, ...], json_file: str | None, options: dict[str, Any]) -> None:
-    from edge_yolov9.report import publish
+def _measure(paths: tuple[Path, ...], outputs: Outputs, options: dict[str, Any]) -> None:
     from edge_yolov9.report import run as runs
 
-    if options["out"] is None:
+    if outputs.out is None:
         raise InputError("-o FOLDER is missing: where the report goes")
     if not 0 < options["seconds"] < float("inf"):
         raise InputError(f"--seconds must be positive, got {options['seconds']:g}")
     _exist(paths)
     alone = options["detections_only"]
-    found = runs.image_set(options["data"], options["split"], alone)
-    out = publish.folder(options["out"])
-    with _progress() as tell:
-        if options["score"]:
-            if found is None or len(paths) != 1:
-                raise InputError("--score takes one detections.json and --data DATA")
-            run = runs.score(paths[0], found, tell)
-        else:
-            run = runs.measure(paths, found, alone, options["seconds"], tell)
-    _publish(run, out, json_file, alone)
+    images = runs.image_set(options["data"], options["split"], alone)
+    _interrupted_by_sigterm()
+    _make_folder(outputs.out)
+    with text_progress() as progress:
+        run = runs.measure_inputs(paths, images, alone, options["seconds"], progress)
+    _publish(run, outputs, outputs.out, alone)
 
 
-def _publish(run: Run, out: Path, json_file: str | None, detections_only: bool) -> None:
+def _score(paths: tuple[Path, ...], data: Path | None, split: str, outputs: Outputs) -> None:
+    from edge_yolov9.report import run as runs
+
+    if outputs.out is None:
+        raise InputError("-o FOLDER is missing: where the report goes")
+    _exist(paths)
+    images = runs.image_set(data, split, detections_only=False)
+    if images is None or len(paths) != 1:
+        raise InputError("report score takes one detections.json and --data DATA")
+    _make_folder(outputs.out)
+    with text_progress() as progress:
+        run = runs.score_detections(paths[0], images, progress)
+    _publish(run, outputs, outputs.out)
+
+
+def _publish(run: Run, outputs: Outputs, out: Path, detections_only: bool = False) -> None:
     from edge_yolov9.report import publish, render
 
-    made, sheets = run.finish(shlex.join(["edge-yolov9", *sys.argv[1:]]))
-    if json_file is not None:
-        write_json(finite(made), json_file)
+    document, sheets = run.finish(shlex.join(["edge-yolov9", *sys.argv[1:]]))
+    outputs.write_json(document)
     if detections_only:
-        publish.write_data(made, out / "detections.json", indent=None)
-        echo(f"{out / 'detections.json'}: score it with edge-yolov9 report --score", err=json_file == "-")
+        publish.write_data(document, out / "detections.json", indent=None)
+        outputs.say(f"{out / 'detections.json'}: score it with edge-yolov9 report score")
         return
-    page = _page(lambda: render.page(made, sheets))
+    page = render.page(document, sheets)
     for name, data in sheets.items():
         publish.write(out / name, data)
     publish.write_page(page, out)
-    publish.write_data(made, out / "report.json")
-    _say(render.short(made), json_file)
-    echo(f"{out}: report.html, report.md, report.json", err=json_file == "-")
+    publish.write_data(document, out / "report.json")
+    outputs.show(render.short(document))
+    outputs.say(f"{out}: report.html, report.md, report.json")
 
 
-def _compare(paths: tuple[Path, ...], json_file: str | None, out: Path | None) -> None:
+def _compare(paths: tuple[Path, ...], outputs: Outputs) -> None:
     from edge_yolov9.report import compare, document, publish
 
     if len(paths) != 2:
         raise InputError(f"--compare takes two report.json, got {len(paths)}")
-    first, second = (document.read(path) for path in paths)
-
-    def compared() -> tuple[Page, dict[str, Any]]:
-        found = [(one, other, compare.changes(one, other)) for one, other in compare.pairs(first, second)]
-        names = (str(paths[0]), str(paths[1]))
-        rows = [
-            {"first": one["label"], "second": other["label"], "changes": [change.as_dict() for change in changes]}
-            for one, other, changes in found
-        ]
-        return compare.page(names, found), {"first": names[0], "second": names[1], "pairs": rows}
-
-    page, data = _page(compared)
-    if json_file is not None:
-        write_json(finite(data), json_file)
-    if out is not None:
-        publish.folder(out)
-        publish.write_page(page, out, "comparison")
-        publish.write_data(data, out / "comparison.json")
-    _say(page, json_file)
+    pairs = compare.compare(document.read(paths[0]), document.read(paths[1]))
+    names = (str(paths[0]), str(paths[1]))
+    page, entry = compare.page(names, pairs), compare.entry(names, pairs)
+    outputs.write_json(entry)
+    if outputs.out is not None:
+        _make_folder(outputs.out)
+        publish.write_page(page, outputs.out, "comparison")
+        publish.write_data(entry, outputs.out / "comparison.json")
+    outputs.show(page)
 
 
-def _model_table(paths: tuple[Path, ...], json_file: str | None, options: dict[str, Any]) -> None:
-    from edge_yolov9.cli import model_table as models
+def _table(paths: tuple[Path, ...], outputs: Outputs, options: dict[str, Any]) -> None:
+    from edge_yolov9.cli.model_table import Request, model_table
     from edge_yolov9.report import family, publish
 
     _exist(paths)
-    out = None if options["out"] is None else publish.folder(options["out"])
-    request = models.Request(options["models"] or "tsmce", options["target"], options["imgsz"] or (640, 640))
-    with _progress() as tell:
-        table = models.measure(paths, request, tell)
-    page = family.page(table)
-    if json_file is not None:
-        write_json(finite(table), json_file)
-    if out is not None:
-        publish.write_page(page, out, "models")
-        publish.write_data(table, out / "models.json")
-    _say(page, json_file)
+    _interrupted_by_sigterm()
+    if outputs.out is not None:
+        _make_folder(outputs.out)
+    request = Request(options["models"] or "tsmce", options["target"], options["imgsz"] or (640, 640))
+    with text_progress() as progress:
+        made = model_table(paths, request, progress)
+    page = family.page(made)
+    outputs.write_json(made)
+    if outputs.out is not None:
+        publish.write_page(page, outputs.out, "models")
+        publish.write_data(made, outputs.out / "models.json")
+    outputs.show(page)
+
+
+def _make_folder(out: Path) -> None:
+    from edge_yolov9.report import publish
+
+    publish.folder(out)
+
+
+def _interrupted_by_sigterm() -> None:
+    """SIGTERM is as Ctrl-C: the process that measures goes, too."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _exist(paths: tuple[Path, ...]) -> None:
     for path in paths:
         if not path.exists():
             raise InputError(f"there is nothing at {path}; expected a bundle folder or a report.json")
-
-
-def _page(make: Callable[[], Any]) -> Any:
-    """A page of figures that came from a file: whatever is wrong in it is one line."""
-    from edge_yolov9.report.document import malformed
-
-    try:
-        return make()
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, AssertionError) as error:
-        raise malformed("the given report", error) from error
-
-
-def _say(page: Page, json_file: str | None) -> None:
-    from edge_yolov9.report.page import as_text
-
-    echo_lines(as_text(page), err=json_file == "-")
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
-    """One line that is rewritten on a terminal; elsewhere a line per phase, counts left out."""
-    on_terminal = sys.stderr.isatty()
-
-    def tell(text: str) -> None:
-        if on_terminal:
-            live(text)
-        elif " images of " not in text:
-            echo(text, err=True)
-
-    yield tell
-    live("")

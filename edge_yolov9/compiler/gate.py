@@ -67,7 +67,7 @@ class Gate:
             **measured,
             "drop_points": self.drop(after),
             "max_drop": self.max_drop,
-            "losing_classes": losers(measured),
+            "losing_classes": losers(self.before.scores(), after.scores()),
         }
 
 

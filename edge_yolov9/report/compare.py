@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+from edge_yolov9.bench.spread import Measurement
 from edge_yolov9.errors import InputError
 from edge_yolov9.report import cells
-from edge_yolov9.report.document import MEASURED, Column, Document
+from edge_yolov9.report.accuracy import Values
+from edge_yolov9.report.document import Column, Document
 from edge_yolov9.report.page import Block, Heading, Notice, Page, Table, Text
 from edge_yolov9.scoring import noise
 from edge_yolov9.scoring.accuracy import FIGURES
@@ -21,72 +22,113 @@ VERDICTS = {True: "beyond noise", False: "within noise", None: "spread unknown"}
 
 @dataclass(frozen=True)
 class Change:
-    """One figure in both reports. AP and AR are in points, 0 to 100."""
+    """One figure in both reports, made by :func:`change`. AP and AR are in points, 0 to 100."""
 
     section: str
     name: str
     first: float
     second: float
     first_error: float | None
+    """Standard error of ``first``."""
     second_error: float | None
+    """Standard error of ``second``."""
     difference_error: float | None
     """Standard error of ``second - first``; smaller than the two together where both are of the same images."""
     freedom: float | None
     """Degrees of freedom that ``difference_error`` comes from."""
-
-    @property
-    def difference(self) -> float:
-        """``second - first``."""
-        return self.second - self.first
-
-    @property
-    def beyond(self) -> bool | None:
-        """Whether it is more than noise; None where that is unknown."""
-        if self.difference_error is None or self.freedom is None:
-            return None
-        return noise.beyond(self.difference, (self.difference_error, self.freedom))
-
-    @property
-    def better(self) -> bool | None:
-        """Whether the second is better; None where the difference is not beyond noise."""
-        if not self.beyond:
-            return None
-        more = self.section in MORE_IS_BETTER or "fps" in self.name
-        return (self.difference > 0) == more
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {**asdict(self), "difference": self.difference, "beyond_noise": self.beyond, "better": self.better}
+    difference: float
+    """``second - first``."""
+    beyond_noise: bool | None
+    """Whether the difference is more than noise; None where that is unknown."""
+    better: bool | None
+    """Whether the second is better; None where the difference is not beyond noise."""
 
 
-def pairs(first: Document, second: Document) -> list[tuple[Column, Column]]:
+Errors = tuple[float | None, float | None]
+Known = tuple[float, float] | None
+"""Standard error of a difference and its degrees of freedom; None where the spread is unknown."""
+
+
+def change(section: str, name: str, values: tuple[float, float], errors: Errors, known: Known) -> Change:
+    """The change from the first of ``values`` to the second, judged."""
+    first, second = values
+    error, freedom = known or (None, None)
+    difference = second - first
+    beyond = noise.beyond(difference, known)
+    better = (difference > 0) == (section in MORE_IS_BETTER or "fps" in name) if beyond else None
+    return Change(section, name, first, second, *errors, error, freedom, difference, beyond, better)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two columns that belong together, and what changed between them."""
+
+    first: Column
+    second: Column
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True)
+class PairEntry:
+    """A pair in ``comparison.json``: labels and changes."""
+
+    first: str
+    second: str
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True)
+class ComparisonEntry:
+    """``comparison.json``: the names of both files, and their pairs."""
+
+    first: str
+    second: str
+    pairs: tuple[PairEntry, ...]
+
+
+def compare(first: Document, second: Document) -> list[Pair]:
+    """What changed from one report to another.
+
+    Raises:
+        InputError: no column of the first belongs to one of the second.
+    """
+    return [Pair(one, other, tuple(changes(one, other))) for one, other in partners(first.columns, second.columns)]
+
+
+def entry(names: tuple[str, str], pairs: Sequence[Pair]) -> ComparisonEntry:
+    """The comparison of two files for JSON."""
+    return ComparisonEntry(*names, tuple(PairEntry(p.first.label, p.second.label, p.changes) for p in pairs))
+
+
+def partners(first: Sequence[Column], second: Sequence[Column]) -> list[tuple[Column, Column]]:
     """Columns that belong together: of the same bundle, else of the same model, target, precision and size, else alone.
 
     Raises:
         InputError: none do.
     """
 
-    def same(column: Column) -> str:
-        return str(column["bundle"].get("sha256"))
+    def same(column: Column) -> tuple[object, ...]:
+        return (column.bundle.sha256,)
 
-    def alike(column: Column) -> tuple[str, ...]:
-        return tuple(str(column["bundle"].get(key)) for key in ("variant", "target", "precision", "input_size"))
+    def alike(column: Column) -> tuple[object, ...]:
+        about = column.bundle
+        return about.variant, about.target, about.precision, about.input_size
 
-    left, right = list(first["columns"]), list(second["columns"])
-    found = []
+    left, right = list(first), list(second)
+    matched = []
     for key in (same, alike):
-        for one in list(left):
-            other = next((column for column in right if key(column) == key(one)), None)
+        for column in list(left):
+            other = next((candidate for candidate in right if key(candidate) == key(column)), None)
             if other is not None:
-                found.append((one, other))
-                left.remove(one)
-                right.remove(other)
-    if not found and len(left) == len(right) == 1:
+                matched.append((column, other))
+                left = [candidate for candidate in left if candidate is not column]
+                right = [candidate for candidate in right if candidate is not other]
+    if not matched and len(left) == len(right) == 1:
         return [(left[0], right[0])]
-    if not found:
-        labels = [", ".join(column["label"] for column in columns) for columns in (left, right)]
+    if not matched:
+        labels = [", ".join(column.label for column in columns) for columns in (left, right)]
         raise InputError(f"no bundle of the first report ({labels[0]}) is like one of the second ({labels[1]})")
-    return found
+    return matched
 
 
 def changes(first: Column, second: Column) -> list[Change]:
@@ -95,73 +137,72 @@ def changes(first: Column, second: Column) -> list[Change]:
 
 
 def _accuracy(first: Column, second: Column) -> Iterator[Change]:
-    if "accuracy" not in first or "accuracy" not in second:
+    one, other = first.accuracy, second.accuracy
+    if one is None or other is None:
         return
-    one, other = first["accuracy"], second["accuracy"]
     paired = same_data(first, second)
+    values, others = one.by_name(), other.by_name()
+    errors, other_errors = one.standard_error.by_name(), other.standard_error.by_name()
     for name in FIGURES:
-        errors = (one["standard_error"][name], other["standard_error"][name])
-        samples = (one["replicates"][name], other["replicates"][name])
-        yield from _points(name, one[name], other[name], errors, samples, paired)
-    classes = {entry["name"]: entry for entry in other["classes"]}
-    for entry in one["classes"]:
-        twin = classes.get(entry["name"])
+        samples = (one.replicates.get(name, ()), other.replicates.get(name, ()))
+        yield from _points(name, (values[name], others[name]), (errors[name], other_errors[name]), samples, paired)
+    classes = {twin.name: twin for twin in other.classes}
+    for own in one.classes:
+        twin = classes.get(own.name)
         if twin is not None:
-            errors = (entry["standard_error"], twin["standard_error"])
-            samples = (entry["replicates"], twin["replicates"])
-            yield from _points(f"AP of {entry['name']}", entry["AP"], twin["AP"], errors, samples, paired)
-
-
-Errors = tuple["float | None", "float | None"]
+            samples = (own.replicates, twin.replicates)
+            yield from _points(
+                f"AP of {own.name}", (own.AP, twin.AP), (own.standard_error, twin.standard_error), samples, paired
+            )
 
 
 def _points(
-    name: str, one: float | None, other: float | None, errors: Errors, samples: tuple[Any, Any], paired: bool
+    name: str, values: Errors, errors: Errors, replicates: tuple[Values, Values], paired: bool
 ) -> Iterator[Change]:
-    """``samples``: the replicates of both."""
-    if one is None or other is None:
+    """The change of an AP or AR, in points; nothing where one of them is unknown."""
+    if values[0] is None or values[1] is None:
         return
-    known = None
+    first, second = replicates
+    known: Known = None
     if paired:
-        same = noise.paired(*samples)
-        known = None if same is None else (same, len(samples[0]) - 1.0)
-    elif errors[0] is not None and errors[1] is not None:
-        known = noise.together((errors[0], len(samples[0]) - 1.0), (errors[1], len(samples[1]) - 1.0))
-    error, freedom = known or (None, None)
-    first, second, both = (None if value is None else 100 * value for value in (*errors, error))
-    yield Change("accuracy", name, 100 * one, 100 * other, first, second, both, freedom)
+        same = noise.paired(first, second)
+        known = None if same is None else (same, len(first) - 1.0)
+    elif errors[0] is not None and errors[1] is not None and min(len(first), len(second)) > 1:
+        known = noise.together((errors[0], len(first) - 1.0), (errors[1], len(second) - 1.0))
+    points = (100 * values[0], 100 * values[1])
+    spread = (None if errors[0] is None else 100 * errors[0], None if errors[1] is None else 100 * errors[1])
+    yield change("accuracy", name, points, spread, None if known is None else (100 * known[0], known[1]))
 
 
 def _measurements(first: Column, second: Column) -> Iterator[Change]:
-    for section in MEASURED:
-        others = dict(cells.leaves(second.get(section, {})))
-        for path, value in cells.leaves(first.get(section, {})):
-            other = others.get(path)
-            if path[0] in SIZES and isinstance(value, int | float) and isinstance(other, int | float):
-                yield Change(section, cells.title(path), value, other, 0.0, 0.0, 0.0, 1.0)
-            elif other is not None and _measured(value) and _measured(other):
-                yield _measurement(section, cells.title(path), value, other)
+    others = second.measured()
+    for section, own in first.measured().items():
+        twins = dict(cells.leaves(others.get(section)))
+        for path, value in cells.leaves(own):
+            twin = twins.get(path)
+            if path[0] in SIZES and isinstance(value, int | float) and isinstance(twin, int | float):
+                yield change(section, cells.title(path), (value, twin), (0.0, 0.0), (0.0, 1.0))
+            elif isinstance(value, Measurement) and isinstance(twin, Measurement):
+                yield _measurement(section, cells.title(path), value, twin)
 
 
-def _measurement(section: str, name: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> Change:
-    first, second = cells.error(one), cells.error(other)
-    known: tuple[float | None, float | None] = (None, None)
-    if first is not None and second is not None:
-        known = noise.together((first, cells.freedom(one)), (second, cells.freedom(other)))
-    return Change(section, name, cells.centre(one), cells.centre(other), first, second, *known)
-
-
-def _measured(value: Any) -> bool:
-    return cells.is_many(value) or cells.is_few(value)
+def _measurement(section: str, name: str, one: Measurement, other: Measurement) -> Change:
+    known = None
+    if one.error is not None and other.error is not None:
+        known = noise.together((abs(one.error), one.freedom), (abs(other.error), other.freedom))
+    return change(section, name, (one.centre, other.centre), (one.error, other.error), known)
 
 
 def same_data(first: Column, second: Column) -> bool:
-    """Whether AP of both is of the same pictures and the same truth."""
-    one, other = (column["accuracy"]["data"] for column in (first, second))
-    return all(one[key] == other[key] for key in ("images_sha256", "truth_sha256"))
+    """Whether AP of both is of the same pictures and the same truth; true where one has none."""
+    one, other = first.accuracy, second.accuracy
+    if one is None or other is None:
+        return True
+    digests = [(section.data.images_sha256, section.data.truth_sha256) for section in (one, other)]
+    return digests[0] == digests[1]
 
 
-def page(names: tuple[str, str], compared: Sequence[tuple[Column, Column, list[Change]]]) -> Page:
+def page(names: tuple[str, str], pairs: Sequence[Pair]) -> Page:
     """The page of a comparison of two files."""
     blocks: list[Block] = [
         Heading("edge-yolov9 report: comparison", 1),
@@ -170,13 +211,14 @@ def page(names: tuple[str, str], compared: Sequence[tuple[Column, Column, list[C
             "interval is beyond noise. Latencies are medians in ms, AP and AR in points."
         ),
     ]
-    for first, second, found in compared:
-        blocks.append(Heading(f"{first['label']} ({first['created']}) and {second['label']} ({second['created']})"))
+    for pair in pairs:
+        first, second = pair.first, pair.second
+        blocks.append(Heading(f"{first.label} ({first.created}) and {second.label} ({second.created})"))
         notes = _mind(first, second)
         if notes:
             blocks.append(Notice("Mind", tuple(notes)))
-        blocks.append(Table(("", "first", "second", "difference", "", "verdict"), tuple(_row(one) for one in found)))
-        if not found:
+        blocks.append(Table(("", "first", "second", "difference", "", "verdict"), tuple(map(_row, pair.changes))))
+        if not pair.changes:
             blocks.append(Text("There is no figure that both of them hold."))
         facts = _facts(first, second)
         if facts:
@@ -186,12 +228,12 @@ def page(names: tuple[str, str], compared: Sequence[tuple[Column, Column, list[C
 
 
 def _mind(first: Column, second: Column) -> list[str]:
-    found = [f"{name}: {text}" for name, c in (("first", first), ("second", second)) for text in c["warnings"]]
-    for name, entry in (("first", first), ("second", second)):
-        found += [f"{name} is partial: {what}: {why}" for what, why in entry["missing"].items()]
-    if "accuracy" in first and "accuracy" in second and not same_data(first, second):
-        found.append("accuracy is of different pictures or labels: its differences say nothing about the bundles")
-    return found
+    columns = (("first", first), ("second", second))
+    notes = [f"{name}: {text}" for name, column in columns for text in column.warnings]
+    notes += [f"{name} is partial: {what}: {why}" for name, c in columns for what, why in c.missing.items()]
+    if not same_data(first, second):
+        notes.append("accuracy is of different pictures or labels: its differences say nothing about the bundles")
+    return notes
 
 
 def _row(one: Change) -> tuple[str, ...]:
@@ -204,13 +246,13 @@ def _row(one: Change) -> tuple[str, ...]:
         cells.spread(one.second, one.second_error or None, digits),
         f"{'+' if one.difference >= 0 else ''}{cells.spread(one.difference, one.difference_error or None, digits)}",
         relative,
-        VERDICTS[one.beyond] + better,
+        VERDICTS[one.beyond_noise] + better,
     )
 
 
 def _facts(first: Column, second: Column) -> list[tuple[str, str, str]]:
-    def plain(entry: Column) -> Mapping[tuple[str, ...], str]:
-        parts = {"machine": entry.get("machine", {}), "bundle": {**entry["bundle"], "accuracy": None}}
+    def plain(column: Column) -> dict[cells.Path, str]:
+        parts = {"machine": column.machine, "bundle": column.bundle}
         return {path: cells.text(value) for path, value in cells.leaves(parts)}
 
     one, other = plain(first), plain(second)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from edge_yolov9.text import html, markdown, printable
+from edge_yolov9.text import html, markdown, printable, table
 
 KINDS = {".png": "image/png", ".jpg": "image/jpeg"}
 
@@ -125,8 +125,8 @@ def _markdown(block: Block) -> str:
         return "\n".join([f"> **{markdown(block.title)}**", *(f"> - {markdown(item)}" for item in block.items)])
     if isinstance(block, Picture):
         return f"![{markdown(block.alt)}]({block.name})"
-    lines = [block.header, (":--",) + ("--:",) * (len(block.header) - 1), *block.rows]
-    return "\n".join("| " + " | ".join(markdown(cell) for cell in line) + " |" for line in lines)
+    head, *rows = ["| " + " | ".join(map(markdown, line)) + " |" for line in (block.header, *block.rows)]
+    return "\n".join((head, f"| :-- |{' --: |' * (len(block.header) - 1)}", *rows))
 
 
 def as_text(page: Page) -> str:
@@ -142,12 +142,4 @@ def _text(block: Block) -> str:
     if isinstance(block, Notice):
         return "\n".join([printable(block.title), *(f"  - {printable(item)}" for item in block.items)])
     assert isinstance(block, Table)
-    lines = [tuple(map(printable, line)) for line in (block.header, *block.rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(block.header))]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if i else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
+    return table([block.header, *block.rows])

@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from edge_yolov9.bench.spread import Histogram
 from edge_yolov9.scoring.curves import figure, plain, png
 from edge_yolov9.text import plot
 
 
 @plain
-def latency_histogram(title: str, histogram: Mapping[str, Sequence[float]]) -> bytes:
-    """``edges`` (milliseconds, one more than there are ``counts``; the last bin reaches on to the maximum)."""
+def latency_histogram(title: str, histogram: Histogram) -> bytes:
+    """A histogram of milliseconds."""
     drawn = figure(7, 3)
     axis = drawn.subplots()
-    edges, counts = histogram["edges"], histogram["counts"]
+    edges, counts = histogram.edges, histogram.counts
     shown = [*edges[:-1], 2 * edges[-2] - edges[-3]] if len(edges) > 2 else edges
     axis.bar(shown[:-1], counts, np.diff(shown), align="edge", edgecolor="white")
     axis.set(title=plot(title), xlabel=f"ms (last bin: up to {edges[-1]:g})", ylabel="frames")
@@ -24,7 +25,7 @@ def latency_histogram(title: str, histogram: Mapping[str, Sequence[float]]) -> b
 
 
 Axis = tuple[str, Sequence[float], Mapping[str, Sequence["float | None"]]]
-"""Unit, seconds, and the lines by name; None where nothing was told."""
+"""Unit, seconds, and the lines by name; None where a sensor did not answer."""
 
 
 @plain

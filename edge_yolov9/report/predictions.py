@@ -1,11 +1,12 @@
-"""The images of a report, and what a bundle finds in them through its own runtime."""
+"""The images of a report, and what a bundle detects in them through its own runtime; both as ``detections.json``."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,15 @@ import numpy as np
 
 from edge_yolov9.bundle import Bundle, sha256
 from edge_yolov9.data import Split, check_names, image_paths
-from edge_yolov9.decode import EVALUATION, deployed
+from edge_yolov9.decode import EVALUATION, DecodeOptions
 from edge_yolov9.detections import Detections
 from edge_yolov9.images import read_image
 from edge_yolov9.lane import Lane, Postprocess
 from edge_yolov9.registry import open_session
-from edge_yolov9.scoring.accuracy import labelled_split
+from edge_yolov9.scoring.accuracy import CountProgress, labelled_split
+from edge_yolov9.text import shown
 
-Progress = Callable[[int, int], None]
-"""Is told (images done, images in all)."""
+WANTED = "expected rows of x1, y1, x2, y2, confidence and a class of the model"
 
 Row = list[float]
 """x1, y1, x2, y2 in pixels of the image, confidence, class: float32 in the fewest digits that give it back."""
@@ -37,7 +38,7 @@ class ImageSet:
     paths: tuple[Path, ...]
     truth: Split | None
 
-    @property
+    @cached_property
     def keys(self) -> tuple[str, ...]:
         """Each image's path below the folder that holds them all: its name on every machine."""
         root = os.path.commonpath([path.parent.resolve() for path in self.paths])
@@ -69,8 +70,28 @@ def unlabelled(data: Path, split: str) -> ImageSet:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a bundle found, by :attr:`ImageSet.keys`."""
+class ImageEntry:
+    """What ``detections.json`` has of an image: tables whose rows are ``Row``, read by :meth:`Predictions.read`."""
+
+    sha256: str
+    """Digest of the image file."""
+    scored: Any
+    deployed: Any
+
+
+@dataclass(frozen=True)
+class DetectionsEntry:
+    """What ``detections.json`` has of a bundle; ``images`` by :attr:`ImageSet.keys`."""
+
+    data: str
+    """Name of the DATA file or folder."""
+    split: str
+    images: Mapping[str, ImageEntry]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a bundle detects in every image, by :attr:`ImageSet.keys`."""
 
     scored: Mapping[str, Detections]
     """At the thresholds of COCO evaluation, every class with its own box."""
@@ -83,47 +104,50 @@ class Found:
         """sha256 over names and digests of the images: one name for the pictures of the set."""
         return _digest(sorted(self.digests.items()))
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON: ``{key: {sha256, scored: [row], deployed: [row]}}``, rows as ``Row`` has them."""
-        return {
-            key: {"sha256": digest, "scored": _rows(self.scored[key]), "deployed": _rows(self.deployed[key])}
+    def entry(self, images: ImageSet) -> DetectionsEntry:
+        """What ``detections.json`` has of them."""
+        entries = {
+            key: ImageEntry(digest, _rows(self.scored[key]), _rows(self.deployed[key]))
             for key, digest in self.digests.items()
         }
+        return DetectionsEntry(images.source, images.split, entries)
 
     @classmethod
-    def from_dict(cls, images: Mapping[str, Any], names: tuple[str, ...]) -> Found:
-        """The inverse of :meth:`as_dict`.
+    def read(cls, images: Mapping[str, ImageEntry], names: tuple[str, ...]) -> Predictions:
+        """The inverse of :meth:`entry`, for a model with classes ``names``.
 
         Raises:
-            KeyError, TypeError, ValueError: it is something else.
+            ValueError: a table holds something else than detections of the model.
         """
-        scored, deployed = (
-            {key: _detections(entry[part], names) for key, entry in images.items()} for part in ("scored", "deployed")
+        return cls(
+            {key: _detections(entry.scored, names) for key, entry in images.items()},
+            {key: _detections(entry.deployed, names) for key, entry in images.items()},
+            {key: entry.sha256 for key, entry in images.items()},
         )
-        return cls(scored, deployed, {key: str(entry["sha256"]) for key, entry in images.items()})
 
 
-def detect(bundle: Bundle, images: ImageSet, progress: Progress | None = None) -> Found:
+def predict(bundle: Bundle, images: ImageSet, progress: CountProgress | None = None) -> Predictions:
     """Run a bundle over the images, one in memory at a time; each is inferred once and decoded twice.
 
     Raises:
         EdgeYoloError: an image does not decode, or the runtime is absent or fails.
     """
-    thresholds = (EVALUATION, deployed(bundle.manifest.thresholds))
-    found: tuple[dict[str, Detections], dict[str, Detections]] = ({}, {})
+    own = DecodeOptions.of(bundle.manifest.thresholds)
+    scored: dict[str, Detections] = {}
+    at_own: dict[str, Detections] = {}
     digests = {}
     lane = Lane(open_session(bundle), Postprocess.of(bundle.manifest))
     try:
         for done, (key, path) in enumerate(zip(images.keys, images.paths, strict=True), 1):
             raw, placed = lane.run(read_image(path))
-            for kept, options in zip(found, thresholds, strict=True):
-                kept[key] = lane.finish(raw, placed, options)
+            scored[key] = lane.finish(raw, placed, EVALUATION)
+            at_own[key] = lane.finish(raw, placed, own)
             digests[key] = sha256(path)
             if progress is not None:
                 progress(done, len(images.paths))
     finally:
         lane.close()
-    return Found(*found, digests)
+    return Predictions(scored, at_own, digests)
 
 
 def truth_digest(truth: Split, keys: Sequence[str]) -> str:
@@ -140,20 +164,26 @@ def _digest(parts: Sequence[Any]) -> str:
     return hashlib.sha256("\n".join(str(part) for part in parts).encode()).hexdigest()
 
 
-def _rows(found: Detections) -> list[Row]:
-    table = np.concatenate((found.xyxy, found.confidence[:, None]), axis=1).astype(np.float32)
+def _rows(detections: Detections) -> list[Row]:
+    table = np.concatenate((detections.xyxy, detections.confidence[:, None]), axis=1).astype(np.float32)
     shortest: list[Row] = table.astype(np.str_).astype(np.float64).tolist()
-    return [[*row, int(index)] for row, index in zip(shortest, found.class_id, strict=True)]
+    return [[*row, int(index)] for row, index in zip(shortest, detections.class_id, strict=True)]
 
 
-def _detections(rows: Any, names: tuple[str, ...]) -> Detections:
-    table = np.array(rows, np.float64).reshape(-1, 6)
-    classes = table[:, 5].astype(np.int64)
-    if (
-        not np.isfinite(table).all()
-        or (classes != table[:, 5]).any()
-        or ((classes < 0) | (classes >= len(names))).any()
-        or ((table[:, 4] < 0) | (table[:, 4] > 1) | (table[:, :2] > table[:, 2:4]).any(1)).any()
-    ):
-        raise ValueError("a detection is x1, y1, x2, y2, confidence and a class of the model")
+def _detections(rows: object, names: tuple[str, ...]) -> Detections:
+    """Detections of a table of JSON, which may hold anything.
+
+    Raises:
+        ValueError: its rows are no detections.
+    """
+    try:
+        table = np.array(rows, np.float64).reshape(-1, 6)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{WANTED}, got {shown(rows)}") from None
+    with np.errstate(invalid="ignore"):
+        classes = table[:, 5].astype(np.int64)
+    wrong = ~np.isfinite(table).all(1) | (classes != table[:, 5]) | (classes < 0) | (classes >= len(names))
+    wrong |= (table[:, 4] < 0) | (table[:, 4] > 1) | (table[:, :2] > table[:, 2:4]).any(1)
+    if wrong.any():
+        raise ValueError(f"{WANTED}, got {shown(table[wrong][0].tolist())}")
     return Detections(table[:, :4].astype(np.float32), table[:, 4].astype(np.float32), classes, names)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from edge_yolov9.errors import InputError
 from edge_yolov9.files import as_json, write_whole
@@ -39,8 +37,8 @@ def write_page(page: Page, out: Path, stem: str = "report") -> None:
     write(out / f"{stem}.md", as_markdown(page).encode())
 
 
-def write_data(data: Mapping[str, Any], file: Path, indent: int | None = 1) -> None:
-    """JSON (UTF-8); what is not a finite number becomes null.
+def write_data(data: object, file: Path, indent: int | None = 1) -> None:
+    """A dataclass as JSON (UTF-8); what is not a finite number becomes null.
 
     Raises:
         InputError: the disk is full or not writable.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 
+from edge_yolov9.bench.energy import NoPower, Power
+from edge_yolov9.bench.stages import Stages, Timeline
 from edge_yolov9.report import cells, plots
-from edge_yolov9.report.document import MEASURED, Column, Document
+from edge_yolov9.report.document import Column, Document
 from edge_yolov9.report.page import Block, Heading, Notice, Page, Picture, Table, Text
 from edge_yolov9.report.plots import Axis
 from edge_yolov9.report.render_accuracy import accuracy
@@ -20,44 +22,29 @@ NO_PLOTS = (
     "Plots are left out: matplotlib is not installed here. Make the page again where it is: "
     'pip install "edge-yolov9[report]", then edge-yolov9 report report.json -o FOLDER.'
 )
-TITLES = {
-    "machine": "Machine",
-    "latency": "Latency",
-    "throughput": "Throughput",
-    "power": "Power",
-    "heat": "Heat",
-    "footprint": "Footprint",
-}
-STAGES = ("capture", "letterbox", "transfer", "inference", "decode_nms", "total")
+SECTIONS = ("latency", "throughput", "power", "heat", "footprint", "machine")
+"""Measured sections in the order of the page; each has its name as title."""
 
 
 def page(document: Document, pictures: Mapping[str, bytes]) -> Page:
-    """The page of a document.
-
-    Args:
-        document: as :func:`edge_yolov9.report.document.read` gives it.
-        pictures: contact sheets by the names in ``worst_pictures`` of the columns.
-
-    Raises:
-        KeyError, TypeError, ValueError, ...: a section is not what the schema says.
-    """
-    columns = document["columns"]
+    """The page of a document; ``pictures`` are contact sheets by the names in ``worst_pictures`` of the columns."""
+    columns = document.columns
     drawn = has_plots()
     blocks: list[Block] = [Heading("edge-yolov9 report", 1), Text(_origin(document))]
-    blocks += _notices(document)
+    blocks += _notices(columns)
     blocks += [Heading("Summary"), Table(("", *_labels(columns)), _summary(columns)), Text(PLUS_MINUS)]
     if not drawn:
         blocks.append(Text(NO_PLOTS))
     blocks += accuracy(columns, pictures, drawn)
-    for section in ("latency", *(name for name in MEASURED if name not in ("latency", "machine")), "machine"):
-        blocks += _section(section, columns, drawn)
+    for name in SECTIONS:
+        blocks += _section(name, columns, drawn)
     return [*blocks, Heading("Bundles"), Table(("", *_labels(columns)), _merged([_bundle(c) for c in columns]))]
 
 
 def short(document: Document) -> Page:
     """What a terminal gets: notices and the summary."""
-    columns = document["columns"]
-    return [*_notices(document), Table(("", *_labels(columns)), _summary(columns))]
+    columns = document.columns
+    return [*_notices(columns), Table(("", *_labels(columns)), _summary(columns))]
 
 
 def has_plots() -> bool:
@@ -66,167 +53,143 @@ def has_plots() -> bool:
 
 
 def _labels(columns: Sequence[Column]) -> tuple[str, ...]:
-    return tuple(str(entry["label"]) for entry in columns)
+    return tuple(column.label for column in columns)
 
 
 def _origin(document: Document) -> str:
-    times = sorted({str(entry["created"]) for entry in document["columns"]})
+    times = sorted({column.created for column in document.columns})
     when = times[0] if len(times) == 1 else f"{times[0]} to {times[-1]}"
-    return f"{when}, edge-yolov9 {document.get('edge_yolov9', '')}. Command: {document.get('command', '')}"
+    return f"{when}, edge-yolov9 {document.edge_yolov9}. Command: {document.command}"
 
 
-def _notices(document: Document) -> list[Block]:
-    found: list[Block] = []
-    missing = [f"{c['label']}: {what}: {why}" for c in document["columns"] for what, why in c["missing"].items()]
+def _notices(columns: Sequence[Column]) -> list[Block]:
+    notices: list[Block] = []
+    missing = [f"{c.label}: {what}: {why}" for c in columns for what, why in c.missing.items()]
     if missing:
-        found.append(Notice("This report is partial", tuple(missing)))
-    told: dict[str, list[str]] = {}
-    for entry in document["columns"]:
-        for warning in entry["warnings"]:
-            told.setdefault(str(warning), []).append(entry["label"])
-    everyone = len(document["columns"])
-    items = [w if len(who) == everyone else f"{w} ({', '.join(who)})" for w, who in told.items()]
+        notices.append(Notice("This report is partial", tuple(missing)))
+    warned: dict[str, list[str]] = {}
+    for column in columns:
+        for warning in column.warnings:
+            warned.setdefault(warning, []).append(column.label)
+    items = [w if len(who) == len(columns) else f"{w} ({', '.join(who)})" for w, who in warned.items()]
     if items:
-        found.append(Notice("Mind, when reading these figures", tuple(items)))
-    return found
-
-
-Reader = Callable[[Column], Any]
-
-
-def summary_rows() -> dict[str, Reader]:
-    """What the summary shows: a figure or None."""
-
-    def at(*path: str) -> Reader:
-        def read(entry: Column) -> Any:
-            value: Any = entry
-            for key in path:
-                value = value.get(key) if isinstance(value, Mapping) else None
-            return value
-
-        return read
-
-    return {
-        "latency of a frame, ms (p50 / p90 / p99 / max)": at("latency", "stages", "total"),
-        "inference alone, ms (p50 / p90 / p99 / max)": at("latency", "stages", "inference"),
-        "throughput, frames per second": at("throughput", "fps"),
-        "throttling": at("heat", "throttling", "verdict"),
-        "energy per frame, J": at("power", "energy_per_frame_j"),
-        "power, W": at("power", "load_w"),
-        "power": _no_power,
-        "memory at its peak, MB": at("footprint", "memory_mb", "peak"),
-        "bundle, MB": lambda entry: entry["bundle"]["bytes"] / 1e6,
-    }
-
-
-def _no_power(entry: Column) -> str | None:
-    """The short form; the section says why."""
-    told = entry.get("power", {}).get("unavailable")
-    return None if told is None else str(told).partition(":")[0]
+        notices.append(Notice("Mind, when reading these figures", tuple(items)))
+    return notices
 
 
 def _summary(columns: Sequence[Column]) -> tuple[tuple[str, ...], ...]:
     rows = [
-        ("AP (IoU .50:.95)", *(_ap(entry) for entry in columns)),
-        ("AP against float, points", *(_lost(entry) for entry in columns)),
-        ("data", *(_data(entry) for entry in columns)),
+        ("AP (IoU .50:.95)", *map(_ap, columns)),
+        ("AP against float, points", *map(_lost, columns)),
+        ("data", *map(_data, columns)),
     ]
-    for name, reader in summary_rows().items():
-        values = [reader(entry) for entry in columns]
+    figures = [summary_figures(column) for column in columns]
+    for name in figures[0]:
+        values = [column[name] for column in figures]
         if any(value is not None for value in values):
-            rows.append((name, *(cells.text(value) for value in values)))
+            rows.append((name, *map(cells.text, values)))
     return tuple(rows)
 
 
-def _ap(entry: Column) -> str:
-    figures = entry.get("accuracy")
-    if figures is None:
-        return "not measured"
-    return cells.spread(figures["AP"], figures["standard_error"]["AP"], 4)
+def summary_figures(column: Column) -> dict[str, object]:
+    """What the summary shows of a column, by the name of the row; None where it was not measured."""
+    latency, power = column.latency, column.power
+    measured = power if isinstance(power, Power) else None
+    return {
+        "latency of a frame, ms (p50 / p90 / p99 / max)": latency and latency.stages.total,
+        "inference alone, ms (p50 / p90 / p99 / max)": latency and latency.stages.inference,
+        "throughput, frames per second": column.throughput and column.throughput.fps,
+        "throttling": column.heat and column.heat.throttling.verdict,
+        "energy per frame, J": measured and measured.energy_per_frame_j,
+        "power, W": measured and measured.load_w,
+        "power": str(power.unavailable).partition(":")[0] if isinstance(power, NoPower) else None,
+        "memory at its peak, MB": column.footprint and column.footprint.memory_mb.get("peak"),
+        "bundle, MB": column.bundle.bytes / 1e6,
+    }
 
 
-def _lost(entry: Column) -> str:
-    before = entry.get("accuracy", {}).get("float")
-    if before is None or not before["comparable"] or before["AP"] is None:
+def _ap(column: Column) -> str:
+    section = column.accuracy
+    return "not measured" if section is None else cells.spread(section.AP, section.standard_error.AP, 4)
+
+
+def _lost(column: Column) -> str:
+    section = column.accuracy
+    if section is None or section.AP is None:
         return "-"
-    return f"{100 * (entry['accuracy']['AP'] - before['AP']):+.2f}"
+    before = section.float
+    if before is None or not before.comparable or before.AP is None:
+        return "-"
+    return f"{100 * (section.AP - before.AP):+.2f}"
 
 
-def _data(entry: Column) -> str:
-    data = entry.get("accuracy", {}).get("data")
-    return f"{data['file']}, {data['split']}, {data['images']} images" if data else "-"
+def _data(column: Column) -> str:
+    if column.accuracy is None:
+        return "-"
+    data = column.accuracy.data
+    return f"{data.file}, {data.split}, {data.images} images"
 
 
 def _section(name: str, columns: Sequence[Column], drawn: bool) -> list[Block]:
-    if not any(name in entry for entry in columns):
+    sections = [column.measured().get(name) for column in columns]
+    if not any(sections):
         return []
-    blocks: list[Block] = [Heading(TITLES[name])]
+    blocks: list[Block] = [Heading(name.capitalize())]
     if name == "latency":
-        blocks += _latency(columns)
-    apart = ("stages", "bundle")  # the stages have a table of their own, so have the bundles
-    rest = [{key: value for key, value in entry.get(name, {}).items() if key not in apart} for entry in columns]
-    blocks.append(Table(("", *_labels(columns)), _merged(rest)))
+        blocks += _stages(columns)
+    blocks.append(Table(("", *_labels(columns)), _merged(sections, apart="stages")))  # they have a table of their own
     if drawn and name == "latency":
         blocks += _latency_plots(columns)
     return blocks
 
 
-def _latency(columns: Sequence[Column]) -> list[Block]:
-    found = [entry.get("latency", {}).get("stages", {}) for entry in columns]
-    names = [name for name in STAGES if any(name in stages for stages in found)]
-    rows = tuple(
-        (name.replace("decode_nms", "decode + NMS"), *(cells.text(stages.get(name)) for stages in found))
-        for name in names
-    )
+def _stages(columns: Sequence[Column]) -> list[Block]:
     intro = "Milliseconds per frame, batch 1, after warm-up: p50 ± its spread / p90 / p99 / max."
-    return [Text(intro), Table(("stage", *_labels(columns)), rows)] if rows else []
+    stages = [column.latency and column.latency.stages for column in columns]
+    rows = tuple(
+        (part.name.replace("decode_nms", "decode + NMS"), *(cells.text(s and getattr(s, part.name)) for s in stages))
+        for part in fields(Stages)
+    )
+    return [Text(intro), Table(("stage", *_labels(columns)), rows)]
 
 
 def _latency_plots(columns: Sequence[Column]) -> list[Block]:
-    found: list[Block] = []
-    for place, entry in enumerate(columns):
-        latency, label = entry.get("latency", {}), entry["label"]
-        total = latency.get("stages", {}).get("total", {})
-        if isinstance(total, Mapping) and "histogram" in total:
-            drawn = plots.latency_histogram(f"{label}: latency of a frame", total["histogram"])
-            found.append(
-                Picture(f"figures/latency-{place}.png", drawn, f"{label}: histogram of the latency of a frame")
-            )
-        lines = _lines(entry)
-        if lines:
-            drawn = plots.timeline(f"{label}: sustained run", lines)
-            alt = f"{label}: latency, clocks and temperature during the sustained run"
-            found.append(Picture(f"figures/timeline-{place}.png", drawn, alt))
-    return found
+    pictures: list[Block] = []
+    for place, column in enumerate(columns):
+        if column.latency is None:
+            continue
+        label, total = column.label, column.latency.stages.total
+        drawn = plots.latency_histogram(f"{label}: latency of a frame", total.histogram)
+        pictures.append(Picture(f"figures/latency-{place}.png", drawn, f"{label}: histogram of the latency of a frame"))
+        drawn = plots.timeline(f"{label}: sustained run", _lines(column.latency.sustained.timeline))
+        alt = f"{label}: latency, clocks and temperature during the sustained run"
+        pictures.append(Picture(f"figures/timeline-{place}.png", drawn, alt))
+    return pictures
 
 
-def _lines(entry: Column) -> list[Axis]:
+def _lines(run: Timeline) -> list[Axis]:
     """What a sustained run's timeline holds, one axis each: unit, seconds, named lines."""
-    told = entry.get("latency", {}).get("sustained", {}).get("timeline")
-    if not told:
-        return []
-    found: list[Axis] = [("ms", told["t"], {key: told[key] for key in ("p50", "p90", "max")})]
-    seconds = told.get("sensors_t", [])
-    for unit, named in (
-        ("MHz", told.get("mhz", {})),
-        ("°C", {"hottest": told.get("celsius", [])}),
-        ("W", {"total": told.get("watts", [])}),
-    ):
+    axes: list[Axis] = [("ms", run.t, {"p50": run.p50, "p90": run.p90, "max": run.max})]
+    for unit, named in (("MHz", run.mhz), ("°C", {"hottest": run.celsius}), ("W", {"total": run.watts})):
         known = {name: line for name, line in named.items() if any(value is not None for value in line)}
         if known:
-            found.append((unit, seconds, known))
-    return found
+            axes.append((unit, run.sensors_t, known))
+    return axes
 
 
-def _merged(sections: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], ...]:
-    """Rows of every leaf that any column has, in the order of the columns."""
-    found: dict[tuple[str, ...], list[str]] = {}
+def _merged(sections: Sequence[object], apart: str = "") -> tuple[tuple[str, ...], ...]:
+    """Rows of every leaf that any column has, in the order of the columns; none of those under the key ``apart``."""
+    rows: dict[cells.Path, list[str]] = {}
     for place, section in enumerate(sections):
         for path, value in cells.leaves(section):
-            found.setdefault(path, ["-"] * len(sections))[place] = cells.text(value)
-    return tuple((cells.title(path), *values) for path, values in found.items())
+            if path[0] != apart:
+                rows.setdefault(path, ["-"] * len(sections))[place] = cells.text(value)
+    return tuple((cells.title(path), *values) for path, values in rows.items())
 
 
-def _bundle(entry: Column) -> dict[str, Any]:
-    shown = {key: value for key, value in entry["bundle"].items() if key not in ("accuracy", "names", "tools", "bytes")}
-    return {**shown, "bytes": f"{entry['bundle']['bytes']:,}", "classes": len(entry["bundle"]["names"])}
+def _bundle(column: Column) -> dict[str, object]:
+    about = column.bundle
+    shown = {part.name: getattr(about, part.name) for part in fields(about)}
+    for key in ("accuracy", "names", "tools", "bytes"):
+        shown.pop(key)
+    return {**shown, "bytes": f"{about.bytes:,}", "classes": len(about.names)}

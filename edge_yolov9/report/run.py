@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from edge_yolov9 import bundle as bundles
+from edge_yolov9.bench.child import TextProgress
 from edge_yolov9.bundle import Bundle, sha256
 from edge_yolov9.errors import DataError, EdgeYoloError, InferenceError, InputError
-from edge_yolov9.report import document, evaluation
-from edge_yolov9.report import predictions as images
-from edge_yolov9.report.document import MEASURED, Column, Document
-from edge_yolov9.report.predictions import Found, ImageSet
+from edge_yolov9.report import document, evaluation, predictions
+from edge_yolov9.report.document import Column, Document
+from edge_yolov9.report.predictions import ImageSet, Predictions
 
 FRAMES = 32
 """Images of the data set that latency is measured on."""
-LATER = "not scored yet: edge-yolov9 report --score detections.json --data DATA -o FOLDER finishes elsewhere"
+LATER = "not scored yet: edge-yolov9 report score detections.json --data DATA -o FOLDER finishes elsewhere"
 SHEET = re.compile(r"figures/worst-\d+-\d+\.jpg")
-
-Tell = Callable[[str], None]
+MOST_SHEET_BYTES = 2**24
+JPEG = b"\xff\xd8"
 
 
 @dataclass
@@ -36,9 +35,9 @@ class Run:
     def finish(self, command: str) -> tuple[Document, dict[str, bytes]]:
         """The document, and its contact sheets by the names that it gives them."""
         pictures: dict[str, bytes] = {}
-        for place, (entry, label) in enumerate(zip(self.columns, document.distinct(self.columns), strict=True)):
+        for place, (column, label) in enumerate(zip(self.columns, document.distinct(self.columns), strict=True)):
             named = {f"figures/worst-{place}-{i}.jpg": data for i, data in enumerate(self.sheets.get(place, ()))}
-            entry |= {"label": label, "worst_pictures": list(named)}
+            column.label, column.worst_pictures = label, tuple(named)
             pictures |= named
         return document.make(self.columns, command), pictures
 
@@ -48,24 +47,33 @@ def image_set(data: Path | None, split: str, detections_only: bool) -> ImageSet 
 
     Raises:
         InputError: there is no evaluator here and one is needed.
-        DataError: see :func:`images.labelled` and :func:`images.unlabelled`.
+        DataError: see :func:`predictions.labelled` and :func:`predictions.unlabelled`.
     """
     if data is None:
         if detections_only:
             raise InputError("--detections-only needs --data: a DATA file, or a folder of images")
         return None
     if detections_only:
-        return images.unlabelled(data, split)
+        return predictions.unlabelled(data, split)
     if importlib.util.find_spec("pycocotools") is None:
         raise InputError(
             "AP needs pycocotools, which is not installed here; add --detections-only and score elsewhere with "
-            'edge-yolov9 report --score, or run: pip install "edge-yolov9[val]"'
+            'edge-yolov9 report score, or run: pip install "edge-yolov9[val]"'
         )
-    return images.labelled(data, split)
+    return predictions.labelled(data, split)
 
 
-def measure(paths: Sequence[Path], found: ImageSet | None, detections_only: bool, seconds: float, tell: Tell) -> Run:
+def measure_inputs(
+    paths: Sequence[Path], images: ImageSet | None, detections_only: bool, seconds: float, progress: TextProgress
+) -> Run:
     """Columns of bundles (folders), measured here, and of reports (files), as they are.
+
+    Args:
+        paths: bundles and reports.
+        images: what the bundles are scored on; None where they are not.
+        detections_only: keep detections for ``report score`` in place of scoring them.
+        seconds: length of each sustained run.
+        progress: is called with what is being done.
 
     Raises:
         EdgeYoloError: an input cannot be used, or nothing at all can be measured.
@@ -73,24 +81,24 @@ def measure(paths: Sequence[Path], found: ImageSet | None, detections_only: bool
     run = Run()
     opened = {place: bundles.read(path) for place, path in enumerate(paths) if path.is_dir()}
     named = dict(zip(opened, document.labels(list(opened.values())), strict=True))
-    for one in opened.values():
-        if found is not None:
-            found.check(one.manifest.names)
+    for bundle in opened.values():
+        if images is not None:
+            images.check(bundle.manifest.names)
     waiting: list[tuple[int, Bundle]] = []
     for place, path in enumerate(paths):
         if place in opened:
-            run.columns.append(document.column(opened[place], named[place]))
+            run.columns.append(document.empty_column(opened[place], named[place]))
             waiting.append((len(run.columns) - 1, opened[place]))
         else:
             add_report(run, path)
-    ready = [(place, one) for place, one in waiting if _runs_here(run.columns[place], one)]
-    for place, one in ready:
-        _measure(run.columns[place], one, found, seconds, tell)
-    for place, one in ready:
-        _detect(run, place, one, found, detections_only, tell)
+    ready = [(place, bundle) for place, bundle in waiting if _runs_here(run.columns[place], bundle)]
+    for place, bundle in ready:
+        _measure(run.columns[place], bundle, images, seconds, progress)
+    for place, bundle in ready:
+        _detect(run, place, bundle, images, detections_only, progress)
     asked = [run.columns[place] for place, _ in waiting]
-    if asked and not any(part in entry for entry in asked for part in (*document.SECTIONS, "detections")):
-        raise InferenceError("; ".join(dict.fromkeys(why for entry in asked for why in entry["missing"].values())))
+    if asked and not any(column.measured() or column.accuracy or column.detections for column in asked):
+        raise InferenceError("; ".join(dict.fromkeys(why for column in asked for why in column.missing.values())))
     return run
 
 
@@ -100,16 +108,23 @@ def add_report(run: Run, path: Path) -> None:
     Raises:
         InputError: see :func:`document.read`.
     """
-    for entry in document.read(path)["columns"]:
-        named = entry.get("worst_pictures")
-        for name in named if isinstance(named, list) else ():
+    for column in document.read(path).columns:
+        for name in column.worst_pictures:
             if SHEET.fullmatch(str(name)):
                 with suppress(OSError):
-                    run.sheets.setdefault(len(run.columns), []).append((path.parent / name).read_bytes())
-        run.columns.append(entry)
+                    run.sheets.setdefault(len(run.columns), []).extend(_sheet(path.parent / str(name)))
+        run.columns.append(column)
 
 
-def score(path: Path, found: ImageSet, tell: Tell) -> Run:
+def _sheet(path: Path) -> list[bytes]:
+    """A contact sheet; none where the file is a link, a device, or no picture: it goes into the page."""
+    if path.is_symlink() or path.parent.is_symlink() or not path.is_file() or path.stat().st_size > MOST_SHEET_BYTES:
+        return []
+    data = path.read_bytes()
+    return [data] if data.startswith(JPEG) else []
+
+
+def score_detections(path: Path, images: ImageSet, progress: TextProgress) -> Run:
     """Finish a ``detections.json`` where the labelled images and an evaluator are.
 
     Raises:
@@ -118,72 +133,78 @@ def score(path: Path, found: ImageSet, tell: Tell) -> Run:
     """
     run = Run()
     add_report(run, path)
-    waiting = {place: entry for place, entry in enumerate(run.columns) if "detections" in entry}
-    if not waiting:
+    if not any(column.detections for column in run.columns):
         raise InputError(f"{path} holds no detections to score; make it with edge-yolov9 report --detections-only")
-    for place, entry in waiting.items():
-        tell(f"{entry['label']}: score")
+    for place, column in enumerate(run.columns):
+        if column.detections is None:
+            continue
+        progress(f"{column.label}: score")
         try:
-            names = tuple(str(name) for name in entry["bundle"]["names"])
-            boxes = Found.from_dict(entry.pop("detections")["images"], names)
-            _same_pictures(boxes, found)
-            _accuracy(run, place, boxes, found)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            boxes = Predictions.read(column.detections.images, column.bundle.names)
+        except ValueError as error:
             raise document.malformed(path, error) from None
+        column.detections = None
+        _same_pictures(boxes, images)
+        _score(run, place, boxes, images)
     return run
 
 
-def _runs_here(entry: Column, opened: Bundle) -> bool:
+def _runs_here(column: Column, opened: Bundle) -> bool:
     try:
         document.check_runtime(opened)
     except EdgeYoloError as error:
-        entry["missing"]["everything"] = str(error)
+        column.missing["everything"] = str(error)
         return False
     return True
 
 
-def _measure(entry: Column, opened: Bundle, found: ImageSet | None, seconds: float, tell: Tell) -> None:
-    from edge_yolov9.bench import caveats
-    from edge_yolov9.bench import suite as bench
+def _measure(column: Column, opened: Bundle, images: ImageSet | None, seconds: float, progress: TextProgress) -> None:
+    from edge_yolov9.bench import caveats, suite
 
-    pictures = () if found is None else found.paths[:: max(1, len(found.paths) // FRAMES)][:FRAMES]
+    pictures = () if images is None else images.paths[:: max(1, len(images.paths) // FRAMES)][:FRAMES]
     try:
-        measured: dict[str, Any] = bench.measure(
-            opened.path, seconds=seconds, images=pictures, progress=lambda text: tell(f"{entry['label']}: {text}")
+        measured = suite.measure_bundle(
+            opened.path, seconds=seconds, images=pictures, progress=lambda text: progress(f"{column.label}: {text}")
         )
     except EdgeYoloError as error:
-        entry["missing"]["latency, power, heat, footprint"] = str(error)
+        column.missing["latency, power, heat, footprint"] = str(error)
         return
-    entry.update({part: measured[part] for part in MEASURED if part in measured})
-    entry["warnings"] += measured["warnings"]
-    entry["missing"] |= caveats.unread(measured)
+    column.machine, column.latency, column.throughput = measured.machine, measured.latency, measured.throughput
+    column.power, column.heat, column.footprint = measured.power, measured.heat, measured.footprint
+    column.warnings += measured.warnings
+    column.missing |= caveats.unread_sensors(measured.power, measured.heat)
 
 
-def _detect(run: Run, place: int, opened: Bundle, found: ImageSet | None, detections_only: bool, tell: Tell) -> None:
-    entry = run.columns[place]
-    if found is None:
-        entry["missing"]["accuracy"] = "no --data was given"
+def _detect(
+    run: Run, place: int, opened: Bundle, images: ImageSet | None, detections_only: bool, progress: TextProgress
+) -> None:
+    column = run.columns[place]
+    if images is None:
+        column.missing["accuracy"] = "no --data was given"
         return
+
+    def count(done: int, total: int) -> None:
+        progress(f"{column.label}: {done} of {total} images of {images.source}")
+
     try:
-        boxes = images.detect(
-            opened, found, lambda done, total: tell(f"{entry['label']}: {done} of {total} images of {found.source}")
-        )
+        boxes = predictions.predict(opened, images, count)
         if detections_only:
-            entry["missing"]["accuracy"] = LATER
-            entry["detections"] = {"data": found.source, "split": found.split, "images": boxes.as_dict()}
+            column.missing["accuracy"] = LATER
+            column.detections = boxes.entry(images)
         else:
-            _accuracy(run, place, boxes, found)
+            _score(run, place, boxes, images)
     except EdgeYoloError as error:
-        entry["missing"]["accuracy"] = str(error)
+        column.missing["accuracy"] = str(error)
 
 
-def _accuracy(run: Run, place: int, boxes: Found, found: ImageSet) -> None:
-    entry = run.columns[place]
-    entry["accuracy"], run.sheets[place] = evaluation.section(boxes, found, entry["bundle"])
-    entry["missing"].pop("accuracy", None)
+def _score(run: Run, place: int, boxes: Predictions, images: ImageSet) -> None:
+    column = run.columns[place]
+    model = evaluation.Model(column.bundle.names, column.bundle.thresholds, column.bundle.accuracy)
+    column.accuracy, run.sheets[place] = evaluation.accuracy_section(boxes, images, model)
+    column.missing.pop("accuracy", None)
 
 
-def _same_pictures(boxes: Found, found: ImageSet) -> None:
-    for key, path in zip(found.keys, found.paths, strict=True):
+def _same_pictures(boxes: Predictions, images: ImageSet) -> None:
+    for key, path in zip(images.keys, images.paths, strict=True):
         if key in boxes.digests and sha256(path) != boxes.digests[key]:
             raise DataError(f"{path} is not the picture that the detections are of (sha256 differs); copy it again")

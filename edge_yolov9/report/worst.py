@@ -1,18 +1,17 @@
-"""The images that a detector does worst on, with what is there beside what it found (numpy, cv2)."""
+"""The images that a detector does worst on, with what is there beside what it detects (numpy, cv2)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
 from edge_yolov9.data import ImageRecord
 from edge_yolov9.detections import Detections
-from edge_yolov9.draw import FONT, class_colour
+from edge_yolov9.draw import FONT, boxes, class_colours
 from edge_yolov9.errors import EdgeYoloError
 from edge_yolov9.geometry import Image
 from edge_yolov9.images import read_image
@@ -40,16 +39,8 @@ class Mistakes:
     wrong_class: int
     nothing_there: int
     """Boxes where no object is."""
-
-    @property
-    def f1(self) -> float:
-        """2 right / (objects + boxes)."""
-        pairs = self.right + self.wrong_class
-        return 2 * self.right / (2 * pairs + self.missed + self.nothing_there)
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {**asdict(self), "f1": round(self.f1, 4)}
+    f1: float
+    """2 right / (objects + boxes)."""
 
     def __str__(self) -> str:
         counts = ((self.right, "right"), (self.missed, "missed"), (self.wrong_class, "of a wrong class"))
@@ -57,27 +48,37 @@ class Mistakes:
         return f"{text}, {self.nothing_there} where nothing is" if self.nothing_there else text
 
 
-def rank(found: Mapping[str, Detections], truth: Mapping[str, ImageRecord]) -> list[Mistakes]:
-    """The worst ``SHOWN`` images that hold a mistake, lowest F1 first, then the most mistakes."""
-    counted = [_count(key, found[key], record) for key, record in truth.items()]
-    wrong = [one for one in counted if one.missed + one.wrong_class + one.nothing_there]
-    return sorted(wrong, key=lambda one: (one.f1, -one.missed - one.wrong_class - one.nothing_there))[:SHOWN]
-
-
-def _count(key: str, found: Detections, record: ImageRecord) -> Mistakes:
+def count_mistakes(key: str, detections: Detections, record: ImageRecord) -> Mistakes:
+    """Mistakes of one image, named ``key``."""
     boxes, classes = record.xyxy[~record.iscrowd], record.class_id[~record.iscrowd]
-    pairs = match(found.xyxy, boxes, IOU)
-    right = sum(int(found.class_id[row] == classes[column]) for row, column in pairs)
-    return Mistakes(key, right, len(boxes) - len(pairs), len(pairs) - right, len(found) - len(pairs))
+    pairs = match(detections.xyxy, boxes, IOU)
+    right = sum(int(detections.class_id[row] == classes[column]) for row, column in pairs)
+    f1 = round(2 * right / max(1, len(boxes) + len(detections)), 4)
+    return Mistakes(key, right, len(boxes) - len(pairs), len(pairs) - right, len(detections) - len(pairs), f1)
 
 
-def sheets(worst: list[Mistakes], found: Mapping[str, Detections], truth: Mapping[str, ImageRecord]) -> list[bytes]:
-    """JPEGs of ``ROWS`` images each: what is there on the left, what was found on the right.
+def rank(detections: Mapping[str, Detections], truth: Mapping[str, ImageRecord]) -> list[Mistakes]:
+    """The worst ``SHOWN`` images that hold a mistake, lowest F1 first, then the most mistakes."""
+    counted = [count_mistakes(key, detections[key], record) for key, record in truth.items()]
+    wrong = [image for image in counted if image.missed + image.wrong_class + image.nothing_there]
+    return sorted(wrong, key=_badness)[:SHOWN]
+
+
+def _badness(image: Mistakes) -> tuple[float, int]:
+    """Grows with F1 (unrounded), then with fewer mistakes."""
+    wrong = image.missed + image.wrong_class + image.nothing_there
+    return image.right / (2 * image.right + wrong + image.wrong_class), -wrong
+
+
+def sheets(
+    worst: list[Mistakes], detections: Mapping[str, Detections], truth: Mapping[str, ImageRecord]
+) -> list[bytes]:
+    """JPEGs of ``ROWS`` images each: what is there on the left, what was detected on the right.
 
     Raises:
         SourceError: an image is not there any more.
     """
-    rows = [_row(one, read_image(truth[one.image].path), truth[one.image], found[one.image]) for one in worst]
+    rows = [_row(m, read_image(truth[m.image].path), truth[m.image], detections[m.image]) for m in worst]
     return [_stacked(rows[first : first + ROWS]) for first in range(0, len(rows), ROWS)]
 
 
@@ -91,27 +92,16 @@ def _stacked(rows: list[Image]) -> bytes:
     return data.tobytes()
 
 
-def _row(one: Mistakes, frame: Image, record: ImageRecord, found: Detections) -> Image:
+def _row(mistakes: Mistakes, frame: Image, record: ImageRecord, detections: Detections) -> Image:
     scale = PANEL / max(frame.shape[:2])
     small = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    objects = Detections(record.xyxy * scale, np.ones(len(record.xyxy), np.float32), record.class_id, found.names)
-    boxes = Detections(found.xyxy * np.float32(scale), found.confidence, found.class_id, found.names)
     picture = np.asarray(small, np.uint8)
-    left = _titled(_outlined(picture, objects), f"there: {Path(one.image).name}")
-    right = _titled(boxes.draw(picture), f"found: {one}")
+    names = [detections.names[index] for index in record.class_id]  # truth has no confidence to write
+    objects = boxes(picture, record.xyxy * np.float32(scale), names, class_colours(record.class_id))
+    found = replace(detections, xyxy=detections.xyxy * np.float32(scale)).draw(picture)
+    left = _titled(objects, f"there: {Path(mistakes.image).name}")
+    right = _titled(found, f"found: {mistakes}")
     return np.hstack((left, np.full((len(left), 6, 3), 255, np.uint8), right))
-
-
-def _outlined(frame: Image, objects: Detections) -> Image:
-    """Truth has no confidence to write: box and class name alone."""
-    canvas = frame.copy()
-    for box, _, index in objects:
-        x1, y1, x2, y2 = (round(float(value)) for value in box)
-        cv2.rectangle(canvas, (x1, y1), (x2, y2), class_colour(index), 2, cv2.LINE_AA)
-        name = objects.names[index].encode("ascii", "replace").decode()
-        for colour, weight in (((255, 255, 255), 3), (INK, 1)):
-            cv2.putText(canvas, name, (x1 + 3, y1 + 13), FONT, 0.42, colour, weight, cv2.LINE_AA)
-    return canvas
 
 
 def _titled(panel: Image, text: str) -> Image:

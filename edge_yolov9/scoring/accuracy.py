@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,56 @@ from edge_yolov9.data import Split, check_names, load_data
 from edge_yolov9.detections import Detections
 from edge_yolov9.errors import DataError
 from edge_yolov9.images import read_image
-from edge_yolov9.text import printable
+from edge_yolov9.text import table
 
 FIGURES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 """COCO's twelve, in COCO's order: over IoU .50:.95, at .50, at .75; small, medium, large; recall at most 1, 10, 100."""
 
 Detect = Callable[[NDArray[np.uint8]], Detections]
-Progress = Callable[[int, int], None]
-"""Is told (images done, images in all)."""
+CountProgress = Callable[[int, int], None]
+"""Is called with (images done, images in all)."""
+Row = dict[str, Any]
+"""An annotation or a result as pycocotools wants it."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """``FIGURES``, in [0, 1]; None where the split holds no object of that size."""
+
+    AP: float | None
+    AP50: float | None
+    AP75: float | None
+    APs: float | None
+    APm: float | None
+    APl: float | None
+    AR1: float | None
+    AR10: float | None
+    AR100: float | None
+    ARs: float | None
+    ARm: float | None
+    ARl: float | None
+
+    def by_name(self) -> dict[str, float | None]:
+        """Each of ``FIGURES`` by its name."""
+        return {name: getattr(self, name) for name in FIGURES}
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """AP of one class, as JSON has it; None where the split holds no object to find."""
+
+    name: str
+    AP: float | None
+    AP50: float | None
+    objects: int
+
+
+@dataclass(frozen=True)
+class Scores(Figures):
+    """What JSON has of an :class:`Accuracy`."""
+
+    images: int
+    classes: tuple[ClassScore, ...]
 
 
 @dataclass(frozen=True)
@@ -55,22 +97,20 @@ class Accuracy:
         """AP over IoU .50:.95, all sizes, in [0, 1]."""
         return self.figures["AP"] or 0.0
 
+    def scores(self) -> Scores:
+        """The twelve figures, the number of images, and the classes."""
+        classes = tuple(ClassScore(c.name, c.ap, c.ap50, c.objects) for c in self.classes)
+        return Scores(**{name: self.figures[name] for name in FIGURES}, images=self.images, classes=classes)
+
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: the twelve figures, ``images``, and ``classes`` with name, AP, AP50 and objects."""
-        classes = [{"name": c.name, "AP": c.ap, "AP50": c.ap50, "objects": c.objects} for c in self.classes]
-        return {**self.figures, "images": self.images, "classes": classes}
+        """:meth:`scores` for JSON: the twelve figures, ``images``, and ``classes`` with name, AP, AP50, objects."""
+        return asdict(self.scores())
 
     def table(self) -> str:
         """Plain text of several lines, no line end at the end."""
-        lines = [f"{name:<8}{_text(self.figures[name])}" for name in FIGURES]
-        names = [printable(c.name) for c in self.classes]
-        width = max(5, *map(len, names))
-        lines += ["", f"{'class':<{width}}  {'AP':>6}  {'AP50':>6}  objects"]
-        lines += [
-            f"{name:<{width}}  {_text(c.ap)}  {_text(c.ap50)}  {c.objects:>7}"
-            for name, c in zip(names, self.classes, strict=True)
-        ]
-        return "\n".join(lines)
+        figures = table([(name, _text(self.figures[name])) for name in FIGURES])
+        classes = [(c.name, _text(c.ap), _text(c.ap50), str(c.objects)) for c in self.classes]
+        return f"{figures}\n\n{table([('class', 'AP', 'AP50', 'objects'), *classes])}"
 
 
 def labelled_split(data: Path, name: str) -> Split:
@@ -85,21 +125,21 @@ def labelled_split(data: Path, name: str) -> Split:
     return split
 
 
-def score(detect: Detect, split: Split, names: tuple[str, ...], progress: Progress | None = None) -> Accuracy:
+def score(detect: Detect, split: Split, names: tuple[str, ...], progress: CountProgress | None = None) -> Accuracy:
     """Run a detector over a split, one image in memory at a time, and evaluate it.
 
     Args:
         detect: frame (H, W, 3) uint8 BGR -> Detections in its pixels; low confidence and multi-label, as COCO wants.
         split: images and ground truth.
         names: the model's classes.
-        progress: is told after every image.
+        progress: is called after every image.
 
     Raises:
         DataError: the classes differ, or the annotations are of images of another size.
         SourceError: an image is missing or does not decode.
     """
     check_names(names, split.names)
-    found: dict[int, Detections] = {}
+    by_image: dict[int, Detections] = {}
     for done, record in enumerate(split.images, 1):
         frame = read_image(record.path)
         if frame.shape[:2] != record.size:
@@ -107,17 +147,17 @@ def score(detect: Detect, split: Split, names: tuple[str, ...], progress: Progre
                 f"the annotations of {record.path} are for {record.width} x {record.height} pixels, "
                 f"the image has {frame.shape[1]} x {frame.shape[0]}; annotate the images as they are"
             )
-        found[record.image_id] = detect(frame)
+        by_image[record.image_id] = detect(frame)
         if progress is not None:
             progress(done, len(split.images))
-    return evaluate(found, split, names)
+    return evaluate(by_image, split, names)
 
 
-def evaluate(found: Mapping[int, Detections], split: Split, names: tuple[str, ...], groups: int = 0) -> Accuracy:
+def evaluate(detections: Mapping[int, Detections], split: Split, names: tuple[str, ...], groups: int = 0) -> Accuracy:
     """COCO's box evaluation with its official IoUs, area ranges and at most 100 detections per image.
 
     Args:
-        found: detections by ``image_id``, in pixels of each image; an image without an entry has none.
+        detections: by ``image_id``, in pixels of each image; an image without an entry has none.
         split: ground truth.
         names: the model's classes.
         groups: into how many the images are dealt, in turn, for ``replicates``; each costs one more accumulation.
@@ -127,12 +167,12 @@ def evaluate(found: Mapping[int, Detections], split: Split, names: tuple[str, ..
     """
     check_names(names, split.names)
     ids = [record.image_id for record in split.images]
-    if len(set(ids)) != len(ids) or not set(found) <= set(ids):
+    if len(set(ids)) != len(ids) or not set(detections) <= set(ids):
         raise DataError(f"image ids of {split.name} must be unique, and detections must be of its images")
     truth = _ground_truth(split)
     if not truth:
         raise DataError(f"the split {split.name} holds no labelled object; AP needs some")
-    run = _cocoeval(ids, names, truth, _results(found))
+    run = _cocoeval(ids, names, truth, _results(detections))
     replicates = []
     matched, kept = run.evalImgs, sorted(ids)
     for group in range(groups):
@@ -144,7 +184,7 @@ def evaluate(found: Mapping[int, Detections], split: Split, names: tuple[str, ..
     return replace(_summary(run, names, truth, len(ids)), replicates=tuple(replicates))
 
 
-def _summary(run: Any, names: tuple[str, ...], truth: list[dict[str, Any]], images: int) -> Accuracy:
+def _summary(run: Any, names: tuple[str, ...], truth: list[Row], images: int) -> Accuracy:
     with contextlib.redirect_stdout(io.StringIO()):
         run.accumulate()
         run.summarize()
@@ -152,11 +192,11 @@ def _summary(run: Any, names: tuple[str, ...], truth: list[dict[str, Any]], imag
     return Accuracy(figures, _per_class(run.eval["precision"], names, truth), images)
 
 
-def _cocoeval(ids: list[int], names: tuple[str, ...], truth: list[dict[str, Any]], found: list[dict[str, Any]]) -> Any:
+def _cocoeval(ids: list[int], names: tuple[str, ...], truth: list[Row], results: list[Row]) -> Any:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    def index(annotations: list[dict[str, Any]]) -> Any:
+    def index(annotations: list[Row]) -> Any:
         coco = COCO()
         coco.dataset = {
             "images": [{"id": i} for i in ids],
@@ -167,31 +207,30 @@ def _cocoeval(ids: list[int], names: tuple[str, ...], truth: list[dict[str, Any]
         return coco
 
     with contextlib.redirect_stdout(io.StringIO()):
-        run = COCOeval(index(truth), index(found), "bbox")
+        run = COCOeval(index(truth), index(results), "bbox")
         run.evaluate()
     return run
 
 
-def _ground_truth(split: Split) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
+def _ground_truth(split: Split) -> list[Row]:
+    rows: list[Row] = []
     for record in split.images:
-        truth = Detections(record.xyxy, np.ones(len(record.xyxy), np.float32), record.class_id, split.names)
-        for row, area, crowd in zip(truth.as_coco(record.image_id), record.area, record.iscrowd, strict=True):
-            rows.append({**row, "area": float(area), "iscrowd": int(crowd), "ignore": 0})
+        objects = zip(record.xyxy.tolist(), record.class_id, record.area, record.iscrowd, strict=True)
+        for (x1, y1, x2, y2), index, area, crowd in objects:
+            box = {"image_id": record.image_id, "category_id": int(index) + 1, "bbox": [x1, y1, x2 - x1, y2 - y1]}
+            rows.append({**box, "area": float(area), "iscrowd": int(crowd), "ignore": 0})
     return rows
 
 
-def _results(found: Mapping[int, Detections]) -> list[dict[str, Any]]:
+def _results(by_image: Mapping[int, Detections]) -> list[Row]:
     rows = []
-    for image_id, detections in found.items():
+    for image_id, detections in by_image.items():
         for row in detections.as_coco(image_id):
             rows.append({**row, "area": row["bbox"][2] * row["bbox"][3], "iscrowd": 0})
     return rows
 
 
-def _per_class(
-    precision: NDArray[np.float64], names: tuple[str, ...], truth: list[dict[str, Any]]
-) -> tuple[ClassAccuracy, ...]:
+def _per_class(precision: NDArray[np.float64], names: tuple[str, ...], truth: list[Row]) -> tuple[ClassAccuracy, ...]:
     """``precision`` is pycocotools' (IoU, recall, class, area range, maximum of detections)."""
     counts = [0] * len(names)
     for row in truth:
@@ -219,4 +258,4 @@ def _figure(value: float) -> float | None:
 
 
 def _text(value: float | None) -> str:
-    return "     -" if value is None else f"{value:6.4f}"
+    return "-" if value is None else f"{value:.4f}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from edge_yolov9.text import printable
+from edge_yolov9.files import from_json
+from edge_yolov9.scoring import accuracy
+from edge_yolov9.text import table
 
 SHOWN = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 LOSS = 2.0
@@ -15,34 +17,45 @@ Row = tuple[str, float | None, float | None]
 """What, float, artifact; AP in [0, 1], None where there is nothing to find."""
 
 
-def rows(accuracy: Mapping[str, Any]) -> Iterator[Row]:
-    """The figures over all classes, then the AP of each class.
+@dataclass(frozen=True)
+class Delta:
+    """Figures of the float model and of the artifact, on the same images; the fields are keys of the manifest."""
 
-    Args:
-        accuracy: ``manifest.accuracy``: ``float`` and ``artifact``, each as ``Accuracy.as_dict`` gives it.
+    artifact: accuracy.Scores
+    float: accuracy.Scores
+
+    def rows(self) -> Iterator[Row]:
+        """The figures over all classes, then the AP of each class."""
+        before, after = self.float.by_name(), self.artifact.by_name()
+        yield from ((name, before[name], after[name]) for name in SHOWN)
+        for one, other in zip(self.float.classes, self.artifact.classes, strict=True):
+            yield f"AP of {one.name}", one.AP, other.AP
+
+    def table(self, precision: str) -> str:
+        """Plain text of several lines: float, artifact and the difference in AP points (minus: lost)."""
+        lines = [("", "float", precision, "points")]
+        for name, before, after in self.rows():
+            if before is None or after is None:
+                lines.append((name, "-", "-", "-"))
+            else:
+                lines.append((name, f"{before:.4f}", f"{after:.4f}", f"{100 * (after - before):+.2f}"))
+        return table(lines)
+
+
+def of_manifest(measured: object) -> Delta:
+    """The figures of ``manifest.accuracy``.
+
+    Raises:
+        ValueError: they are malformed.
     """
-    before, after = accuracy["float"], accuracy["artifact"]
-    for name in SHOWN:
-        yield name, before[name], after[name]
-    for one, other in zip(before["classes"], after["classes"], strict=True):
-        yield f"AP of {one['name']}", one["AP"], other["AP"]
+    delta = from_json(Delta, measured, "accuracy")
+    if [one.name for one in delta.float.classes] != [one.name for one in delta.artifact.classes]:
+        raise ValueError("accuracy: the classes of float and artifact differ")
+    return delta
 
 
-def losers(accuracy: Mapping[str, Any]) -> dict[str, float]:
+def losers(before: accuracy.Scores, after: accuracy.Scores) -> dict[str, float]:
     """Classes that lose more than ``LOSS`` AP points, the worst first, and how many each loses."""
-    pairs = zip(accuracy["float"]["classes"], accuracy["artifact"]["classes"], strict=True)
-    lost = {a["name"]: 100 * (a["AP"] - (b["AP"] or 0.0)) for a, b in pairs if a["AP"] is not None}
+    pairs = zip(before.classes, after.classes, strict=True)
+    lost = {a.name: 100 * (a.AP - (b.AP or 0.0)) for a, b in pairs if a.AP is not None}
     return {name: round(points, 2) for name, points in sorted(lost.items(), key=lambda i: -i[1]) if points > LOSS}
-
-
-def table(accuracy: Mapping[str, Any], precision: str) -> str:
-    """Plain text of several lines: float, artifact and the difference in AP points (minus: lost)."""
-    found = [(printable(name), before, after) for name, before, after in rows(accuracy)]
-    width = max(len(name) for name, _, _ in found)
-    lines = [f"{'':<{width}}   float  {precision:>6}  points"]
-    for name, before, after in found:
-        if before is None or after is None:
-            lines.append(f"{name:<{width}}       -       -       -")
-        else:
-            lines.append(f"{name:<{width}}  {before:6.4f}  {after:6.4f}  {100 * (after - before):+6.2f}")
-    return "\n".join(lines)

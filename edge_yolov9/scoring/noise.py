@@ -49,12 +49,13 @@ Known = tuple[float, float]
 
 
 def together(first: Known, second: Known) -> Known:
-    """Of the difference of two figures that have nothing to do with each other (Welch, Satterthwaite)."""
+    """Standard error of the difference of two figures that are independent (Welch, Satterthwaite)."""
     (one, one_freedom), (other, other_freedom) = first, second
-    total = one**2 + other**2
-    if total == 0:
+    both = math.hypot(one, other)
+    if both == 0:
         return 0.0, one_freedom + other_freedom
-    return math.sqrt(total), total**2 / (one**4 / one_freedom + other**4 / other_freedom)
+    one_share, other_share = (one / both) ** 2, (other / both) ** 2
+    return both, 1 / (one_share**2 / one_freedom + other_share**2 / other_freedom)
 
 
 def limit(freedom: float) -> float:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_yolov9 import draw
 from edge_yolov9.checkpoint import load
 from edge_yolov9.data import Split
 from edge_yolov9.decode import DecodeOptions
 from edge_yolov9.detections import Detections
-from edge_yolov9.draw import annotate
 from edge_yolov9.errors import SourceError
 from edge_yolov9.geometry import Image, letterbox
 from edge_yolov9.images import read_image
@@ -38,8 +39,7 @@ def training_batch(folder: Folder, data: TrainingSet, names: tuple[str, ...], co
     tiles = []
     for index in range(min(count, len(data))):
         image, boxes = data.sample(0, index)
-        truth = _truth(boxes[:, 1:], boxes[:, 0].astype(np.int64), names)
-        tiles.append(annotate(np.ascontiguousarray(image[:, :, ::-1]), truth))
+        tiles.append(_with_truth(np.ascontiguousarray(image[:, :, ::-1]), boxes[:, 1:], boxes[:, 0], names))
     _save(folder, TRAINING, sheet(tiles, 3))
 
 
@@ -74,13 +74,14 @@ def results(history: Sequence[Mapping[str, float]]) -> bytes:
 def _validation(folder: Folder, detections: Mapping[int, Detections], used: Split, count: int = 4) -> None:
     """Upper row the truth, lower row what was found, in pictures spread over the split."""
     chosen = used.images[:: max(1, len(used.images) // count)][:count]
-    tiles = [annotate(read_image(r.path), _truth(r.xyxy, r.class_id, used.names)) for r in chosen]
-    tiles += [annotate(read_image(r.path), detections[r.image_id]) for r in chosen]
+    tiles = [_with_truth(read_image(r.path), r.xyxy, r.class_id, used.names) for r in chosen]
+    tiles += [detections[r.image_id].draw(read_image(r.path)) for r in chosen]
     _save(folder, VALIDATION, sheet(tiles, len(chosen)))
 
 
-def _truth(xyxy: NDArray[np.float32], class_id: NDArray[np.int64], names: tuple[str, ...]) -> Detections:
-    return Detections(xyxy, np.ones(len(xyxy), np.float32), class_id, names)
+def _with_truth(frame: Image, xyxy: NDArray[np.float32], class_id: NDArray[Any], names: tuple[str, ...]) -> Image:
+    """``frame`` with labelled objects (N, 4) of classes (N,)."""
+    return draw.boxes(frame, xyxy, [names[int(index)] for index in class_id], draw.class_colours(class_id))
 
 
 def sheet(tiles: Sequence[Image], columns: int) -> Image:

@@ -6,7 +6,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-from edge_yolov9.text import printable
+from edge_yolov9.text import CLEAR_LINE, printable
 from edge_yolov9.train.engine import Outcome
 from edge_yolov9.train.settings import Settings
 
@@ -31,7 +31,7 @@ class Progress:
         speed = self._done / (time.monotonic() - self._since)
         left = (self.settings.epochs - epoch) * self.batches - batch - 1
         self._write(
-            f"\r\033[Kepoch {epoch + 1}/{self.settings.epochs}  {batch + 1}/{self.batches}  "
+            f"{CLEAR_LINE}epoch {epoch + 1}/{self.settings.epochs}  {batch + 1}/{self.batches}  "
             f"class {mean[0]:.3f}  box {mean[1]:.3f}  dfl {mean[2]:.3f}  lr {lr:.5f}  "
             f"{speed * self.settings.batch:.1f} images/s  left {clock(left / speed)}"
         )
@@ -39,7 +39,7 @@ class Progress:
     def epoch(self, row: dict[str, float], best_ap: float) -> None:
         """After the validation of an epoch."""
         if sys.stderr.isatty():
-            self._write("\r\033[K")
+            self._write(CLEAR_LINE)
         self.say(
             f"epoch {row['epoch']:.0f}/{self.settings.epochs}  class {row['class']:.3f}  box {row['box']:.3f}  "
             f"dfl {row['dfl']:.3f}  lr {row['lr']:.5f}  {row['images_per_s']:.1f} images/s  "

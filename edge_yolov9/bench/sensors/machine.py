@@ -10,11 +10,13 @@ import platform
 import re
 import shlex
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from edge_yolov9.bench.sensors import readings
-from edge_yolov9.bench.sensors.probe import ROOT, command, matching, missing, number, text
+from edge_yolov9.bench.sensors.probe import ROOT, Missing, command, matching, number, text
+from edge_yolov9.bench.spread import NOT_A_ROW
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.cpu import cores
 from edge_yolov9.registry import target
@@ -27,62 +29,116 @@ JETPACKS = {
 """Jetson Linux (release, major revision) to JetPack; sources in ``targets/jetson/target.toml``."""
 
 
-def facts(bundle: Bundle, runtime: str | None = None, threads: int | None = None, root: Path = ROOT) -> dict[str, Any]:
-    """Everything about machine, software and bundle; what a machine does not have says so."""
+@dataclass(frozen=True)
+class MeasuredBundle:
+    """The bundle that a machine measured; ``input`` is (height, width), pixels."""
+
+    path: str
+    sha256: str
+    variant: str
+    target: str
+    board: str
+    precision: str
+    input: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A target's vendor runtime."""
+
+    name: str
+    version: Missing | str
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Facts about machine, software and bundle; what a machine does not have is :class:`Missing`."""
+
+    board: Missing | str
+    soc: Missing | str
+    """The chip."""
+    architecture: str
+    cores: int
+    """Physical cores that this process may use."""
+    cpus: int
+    """Logical processors that this process may use."""
+    memory_mb: int | Missing
+    governor: Mapping[str, str] | Missing
+    """cpufreq governor by policy."""
+    clock_limits_mhz: Mapping[str, tuple[float, float]] | Missing
+    clocks_mhz: Mapping[str, float] | Missing
+    power_mode: Missing | str
+    jetson_clocks: Missing | str
+    jetpack: Missing | str
+    os: str
+    kernel: str
+    python: str
+    packages: Mapping[str, str]
+    runtime: Runtime
+    threads: int | str
+    """CPU threads of the runtime."""
+    bundle: MeasuredBundle = field(metadata=NOT_A_ROW)
+    command_line: str
+    date: str
+
+
+def facts(bundle: Bundle, runtime: str | None = None, threads: int | None = None, root: Path = ROOT) -> Machine:
+    """The facts that make figures of a bundle, run in a runtime with so many threads, reproducible."""
     manifest = bundle.manifest
-    return {
-        "board": board(root),
-        "soc": soc(root),
-        "architecture": platform.machine(),
-        "cores": cores(),
-        "cpus": _usable(),
-        "memory_mb": memory(root),
-        "governor": governors(root) or missing("no cpufreq under /sys/devices/system/cpu"),
-        "clock_limits_mhz": limits(root) or missing("no cpufreq under /sys/devices/system/cpu"),
-        "clocks_mhz": readings.clocks(root) or missing("neither cpufreq nor /proc/cpuinfo tells clocks"),
-        "power_mode": power_mode(),
-        "jetson_clocks": command("jetson_clocks", "--show") or missing("jetson_clocks is absent, or root's alone"),
-        "jetpack": jetpack(root),
-        "os": _release(root),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
-        "runtime": _runtime(runtime or manifest.target),
-        "threads": threads or _threads(bundle, runtime or manifest.target),
-        "bundle": {
-            "path": str(bundle.path),
-            "sha256": bundle.digest,
-            "variant": manifest.variant,
-            "target": manifest.target,
-            "board": manifest.board,
-            "precision": manifest.precision,
-            "input": [manifest.input.height, manifest.input.width],
-        },
-        "command_line": shlex.join(sys.argv),
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-    }
+    no_cpufreq = Missing("no cpufreq under /sys/devices/system/cpu")
+    return Machine(
+        board=board(root),
+        soc=soc(root),
+        architecture=platform.machine(),
+        cores=cores(),
+        cpus=_usable(),
+        memory_mb=memory(root),
+        governor=governors(root) or no_cpufreq,
+        clock_limits_mhz=limits(root) or no_cpufreq,
+        clocks_mhz=readings.clocks(root) or Missing("neither cpufreq nor /proc/cpuinfo gives clocks"),
+        power_mode=power_mode(),
+        jetson_clocks=command("jetson_clocks", "--show") or Missing("jetson_clocks is absent, or root's alone"),
+        jetpack=jetpack(root),
+        os=_release(root),
+        kernel=platform.release(),
+        python=platform.python_version(),
+        packages={name: version for name in PACKAGES if (version := _version(name))},
+        runtime=installed_runtime(runtime or manifest.target),
+        threads=threads or _threads(bundle, runtime or manifest.target),
+        bundle=MeasuredBundle(
+            path=str(bundle.path),
+            sha256=bundle.digest,
+            variant=manifest.variant,
+            target=manifest.target,
+            board=manifest.board,
+            precision=manifest.precision,
+            input=(manifest.input.height, manifest.input.width),
+        ),
+        command_line=shlex.join(sys.argv),
+        date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    )
 
 
-def board(root: Path = ROOT) -> str:
+def board(root: Path = ROOT) -> str | Missing:
     """Model of the device tree, or vendor and product of DMI."""
     model = text(root / "proc/device-tree/model") or text(root / "sys/firmware/devicetree/base/model")
     dmi = [text(root / "sys/class/dmi/id" / name) for name in ("sys_vendor", "product_name")]
-    return model or " ".join(filter(None, dmi)) or missing("neither a device tree nor DMI names the board")
+    return model or " ".join(filter(None, dmi)) or Missing("neither a device tree nor DMI names the board")
 
 
-def soc(root: Path = ROOT) -> str:
+def soc(root: Path = ROOT) -> str | Missing:
     """The chip: its device-tree name on Arm, the processor's brand on x86."""
     brand = re.search(r"^model name\s*:\s*(.+)$", text(root / "proc/cpuinfo") or "", re.MULTILINE)
     compatible = text(root / "proc/device-tree/compatible")
     if compatible:
         return compatible.split("\0")[-1]
-    return brand[1] if brand else missing("neither a device tree nor /proc/cpuinfo names the chip")
+    return brand[1] if brand else Missing("neither a device tree nor /proc/cpuinfo names the chip")
 
 
-def memory(root: Path = ROOT) -> float | str:
+def memory(root: Path = ROOT) -> int | Missing:
     """Main memory in MB."""
     found = re.search(r"^MemTotal:\s+(\d+) kB", text(root / "proc/meminfo") or "", re.MULTILINE)
-    return round(int(found[1]) * 1024 / 1e6) if found else missing("/proc/meminfo cannot be read")
+    return round(int(found[1]) * 1024 / 1e6) if found else Missing("/proc/meminfo cannot be read")
 
 
 def governors(root: Path = ROOT) -> dict[str, str]:
@@ -91,29 +147,28 @@ def governors(root: Path = ROOT) -> dict[str, str]:
     return {policy.name: name for policy in policies if (name := text(policy / "scaling_governor"))}
 
 
-def limits(root: Path = ROOT) -> dict[str, list[float]]:
-    """[least, greatest] MHz that each policy may use now."""
-    found = {}
+def limits(root: Path = ROOT) -> dict[str, tuple[float, float]]:
+    """(least, greatest) MHz that each policy may use now."""
+    by_policy = {}
     for policy in matching(root, "sys/devices/system/cpu/cpufreq/policy*"):
         least, most = number(policy / "scaling_min_freq"), number(policy / "scaling_max_freq")
         if least is not None and most is not None:
-            found[policy.name] = [least / 1000, most / 1000]
-    return found
+            by_policy[policy.name] = (least / 1000, most / 1000)
+    return by_policy
 
 
-def power_mode() -> str:
+def power_mode() -> str | Missing:
     """Name of the power mode that ``nvpmodel -q`` states."""
-    told = command("nvpmodel", "-q")
-    found = re.search(r"NV Power Mode\s*:\s*(\S+)", told or "")
-    return found[1] if found else missing("no nvpmodel on the PATH, or it does not answer")
+    mode = re.search(r"NV Power Mode\s*:\s*(\S+)", command("nvpmodel", "-q") or "")
+    return mode[1] if mode else Missing("no nvpmodel on the PATH, or it does not answer")
 
 
-def jetpack(root: Path = ROOT) -> str:
+def jetpack(root: Path = ROOT) -> str | Missing:
     """JetPack and Jetson Linux, from ``/etc/nv_tegra_release``."""
     release = text(root / "etc/nv_tegra_release") or ""
     found = re.search(r"R(\d+) \(release\), REVISION: (\d+)\.(\d+)", release)
     if not found:
-        return missing("no /etc/nv_tegra_release; not a Jetson")
+        return Missing("no /etc/nv_tegra_release; not a Jetson")
     number_, major, minor = (int(part) for part in found.groups())
     name = JETPACKS.get((number_, major))
     return f"JetPack {name} (R{number_}.{major}.{minor})" if name else f"R{number_}.{major}.{minor}"
@@ -137,21 +192,22 @@ def _release(root: Path) -> str:
     return found[1] if found else platform.platform()
 
 
-def _runtime(name: str) -> dict[str, str]:
+def installed_runtime(name: str) -> Runtime:
+    """The vendor runtime of target ``name``, as pip or the module itself states its version."""
     module = target(name).runtime
     if module is None:
-        return {"name": name, "version": missing("the runtime is not installed")}
+        return Runtime(name, Missing("the runtime is not installed"))
     owners = sorted(set(importlib.metadata.packages_distributions().get(module, [])))
     versions = ", ".join(f"{owner} {_version(owner)}" for owner in owners)
-    return {"name": name, "version": versions or _stated(module)}
+    return Runtime(name, versions or _stated(module))
 
 
-def _stated(module: str) -> str:
+def _stated(module: str) -> str | Missing:
     """What a module that pip did not bring says of itself: TensorRT of JetPack."""
     try:
         return f"{module} {importlib.import_module(module).__version__}"
     except (ImportError, OSError, AttributeError) as error:
-        return missing(f"{module} does not tell its version ({error})")
+        return Missing(f"{module} does not tell its version ({error})")
 
 
 def _version(name: str) -> str | None:

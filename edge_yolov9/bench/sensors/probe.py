@@ -4,18 +4,42 @@ from __future__ import annotations
 
 import math
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 from edge_yolov9 import children
+from edge_yolov9.files import TextValue
+from edge_yolov9.text import shown
 
 ROOT = Path("/")
 """Where ``sys``, ``proc`` and ``etc`` lie; tests hand over recorded trees."""
 MISSING = "not available here: "
+"""How the text begins that stands in JSON and on a page where a figure would."""
 
 
-def missing(why: str) -> str:
-    """What stands in a report where a figure would."""
-    return MISSING + why
+@dataclass(frozen=True)
+class Missing(TextValue):
+    """What stands in a report where a figure would: why there is none."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return MISSING + self.reason
+
+    def as_text(self) -> str:
+        """Text of JSON."""
+        return str(self)
+
+    @classmethod
+    def from_text(cls, text: str) -> Missing:
+        """The inverse of :meth:`as_text`.
+
+        Raises:
+            ValueError: the text is something else.
+        """
+        if not text.startswith(MISSING):
+            raise ValueError(f"expected a text that begins with {MISSING!r}, got {shown(text)}")
+        return cls(text.removeprefix(MISSING))
 
 
 def text(path: Path) -> str | None:
