@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge_yolov9.detections import Detections
-from edge_yolov9.draw import annotate
+from edge_yolov9.draw import boxes, class_colours
 from edge_yolov9.errors import InputError, RuntimeNotInstalled
 
 FOUND = Detections(
@@ -98,6 +98,10 @@ def test_without_supervision_the_error_says_what_to_install(monkeypatch: pytest.
 def test_it_draws_itself_with_track_ids() -> None:
     frame = np.full((300, 400, 3), 90, np.uint8)
     drawn = TRACKED.draw(frame)
-    assert np.array_equal(drawn, annotate(frame, TRACKED))
+    labels = [
+        f"#{track} {TRACKED.names[index]} {score:.2f}"
+        for track, (_, score, index) in zip(TRACKED.track_id, TRACKED, strict=True)
+    ]
+    assert np.array_equal(drawn, boxes(frame, TRACKED.xyxy, labels, class_colours(TRACKED.class_id)))
     assert (frame == 90).all()
     assert not np.array_equal(drawn, FOUND.draw(frame)), "the label says which object it is"

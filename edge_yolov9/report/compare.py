@@ -183,10 +183,11 @@ def _measurements(first: Column, second: Column) -> Iterator[Change]:
             if path[0] in SIZES and isinstance(value, int | float) and isinstance(twin, int | float):
                 yield change(section, cells.title(path), (value, twin), (0.0, 0.0), (0.0, 1.0))
             elif isinstance(value, Measurement) and isinstance(twin, Measurement):
-                yield _measurement(section, cells.title(path), value, twin)
+                yield compare_measurements(section, cells.title(path), value, twin)
 
 
-def _measurement(section: str, name: str, one: Measurement, other: Measurement) -> Change:
+def compare_measurements(section: str, name: str, one: Measurement, other: Measurement) -> Change:
+    """The change of a figure that has its spread with it."""
     known = None
     if one.error is not None and other.error is not None:
         known = noise.together((abs(one.error), one.freedom), (abs(other.error), other.freedom))

@@ -12,18 +12,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge_yolov9.bundle import read
-from edge_yolov9.scoring.delta import rows
+from edge_yolov9.scoring import delta
 
 
 def table(bundles: Sequence[Path]) -> str:
     """One row per figure and class, one column per bundle: AP in points, difference to float in brackets."""
     opened = [read(path).manifest for path in bundles]
-    measured = [manifest.accuracy for manifest in opened if manifest.accuracy is not None]
-    assert len(measured) == len(opened), "a bundle without --data has no figures"
-    objects = {f"AP of {row['name']}": row["objects"] for row in measured[0]["float"]["classes"]}
+    measured = [delta.of_manifest(manifest.accuracy) for manifest in opened]  # of a bundle without --data: ValueError
+    objects = {f"AP of {row.name}": str(row.objects) for row in measured[0].float.classes}
     lines = ["| | objects | float | " + " | ".join(manifest.target for manifest in opened) + " |"]
     lines.append("|---|---|---|" + "---|" * len(opened))
-    for group in zip(*(list(rows(accuracy)) for accuracy in measured), strict=True):
+    for group in zip(*(list(one.rows()) for one in measured), strict=True):
         name, before, _ = group[0]
         if before is None:
             continue

@@ -170,13 +170,13 @@ def test_a_failure_leaves_no_half_video(bundle, pictures, tmp_path, monkeypatch)
 
     drawn = []
 
-    def annotate(frame, found):
+    def boxes(frame, *_):
         drawn.append(frame)
         if len(drawn) == 2:
             raise KeyboardInterrupt
         return frame
 
-    monkeypatch.setattr(edge_yolov9.draw, "annotate", annotate)
+    monkeypatch.setattr(edge_yolov9.draw, "boxes", boxes)
     result = detect(bundle, film, "--save", tmp_path / "out", "--json", tmp_path / "out.json")
     assert result.exit_code == 1
     assert len(drawn) == 2
@@ -217,15 +217,15 @@ def test_ctrl_c_ends_a_camera_in_good_order(bundle, pictures, tmp_path, monkeypa
 
     device = Camera(cv2.imread(str(next(iter(sorted(pictures.iterdir()))))))
     monkeypatch.setattr(cv2, "VideoCapture", lambda *_: device)
-    real, drawn = edge_yolov9.draw.annotate, []
+    real, drawn = edge_yolov9.draw.boxes, []
 
-    def annotate(frame, found):
-        drawn.append(found)
+    def boxes(frame, *objects):
+        drawn.append(frame)
         if len(drawn) == 4:
             raise KeyboardInterrupt
-        return real(frame, found)
+        return real(frame, *objects)
 
-    monkeypatch.setattr(edge_yolov9.draw, "annotate", annotate)
+    monkeypatch.setattr(edge_yolov9.draw, "boxes", boxes)
     result = detect(bundle, 0, "--save", tmp_path / "out", "--json", tmp_path / "out.json")
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("camera 0: 3 frames, ")

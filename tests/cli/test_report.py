@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import html
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -17,15 +19,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edge_yolov9 import bundle as bundles
-from edge_yolov9.bench import footprint
-from edge_yolov9.bench import suite as bench
-from edge_yolov9.cli import main
-from edge_yolov9.cli import model_table as models
+from edge_yolov9.bench import footprint, suite
+from edge_yolov9.bench.measured import Measured
+from edge_yolov9.bench.spread import few
+from edge_yolov9.cli import main, model_table
 from edge_yolov9.errors import BundleError, InferenceError, RuntimeNotInstalled
 from edge_yolov9.registry import TARGETS, Target
 from edge_yolov9.report import document, render
 from tests.conftest import Compiled
-from tests.reporting import measured, small_data
+from tests.reporting import MEASURED, measured, sections, small_data
 
 
 def report(*words: object) -> Result:
@@ -42,8 +44,9 @@ def refused(*words: object, says: str) -> None:
     result = report(*words)
     assert result.exit_code == 1, (words, result.output)
     assert isinstance(result.exception, SystemExit)
-    assert says in result.stderr
+    assert says in result.stderr, result.stderr
     assert result.stderr.count("Error:") == 1
+    assert len(result.stderr.splitlines()[-1]) < 1000
 
 
 def loaded(path: Path) -> Any:
@@ -55,11 +58,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Nothing is timed; holds the bundles that would have been."""
     asked: list[Path] = []
 
-    def measure(bundle: Path, **_: Any) -> dict[str, Any]:
+    def measure_bundle(bundle: Path, **_: Any) -> Measured:
         asked.append(bundle)
         return measured(float(len(asked)), ("the governor is powersave",))
 
-    monkeypatch.setattr(bench, "measure", measure)
+    monkeypatch.setattr(suite, "measure_bundle", measure_bundle)
     return asked
 
 
@@ -73,7 +76,7 @@ def good(compiled: Compiled, data: Path, tmp_path_factory: pytest.TempPathFactor
     """``report.json`` of a board without matplotlib; do not change it, copy its folder."""
     out = tmp_path_factory.mktemp("good") / "board"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bench, "measure", lambda bundle, **_: measured(1.0, ("the governor is powersave",)))
+        patch.setattr(suite, "measure_bundle", lambda bundle, **_: measured(1.0, ("the governor is powersave",)))
         patch.setattr(render, "has_plots", lambda: False)
         fine(compiled("onnx", "fp32"), "--data", data, "-o", out)
     return out / "report.json"
@@ -82,7 +85,7 @@ def good(compiled: Compiled, data: Path, tmp_path_factory: pytest.TempPathFactor
 @pytest.mark.slow
 def test_a_real_measurement(compiled: Compiled, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one test that measures: everything is there, and the page has it."""
-    monkeypatch.setattr(bench, "FRAMES", 20)
+    monkeypatch.setattr(suite, "FRAMES", 20)
     monkeypatch.setattr(footprint, "STARTS", 1)
     bundle = compiled("onnx", "fp32")
     fine(bundle, "--data", data, "-o", tmp_path / "out", "--seconds", 1)
@@ -92,7 +95,7 @@ def test_a_real_measurement(compiled: Compiled, data: Path, tmp_path: Path, monk
     assert made["partial"] == bool(column["missing"])
     assert set(column["missing"]) <= {"power", "temperatures", "clocks"}
     assert column["footprint"]["bundle_mb"] == pytest.approx(column["bundle"]["bytes"] / 1e6, abs=1e-3)
-    assert set(document.SECTIONS) <= set(column)
+    assert {*MEASURED, "accuracy"} <= set(column)
     assert column["latency"]["stages"]["total"]["p50"] > column["latency"]["stages"]["inference"]["p50"] > 0
     assert any("sustained run took" in warning for warning in column["warnings"])
     accuracy = column["accuracy"]
@@ -198,9 +201,9 @@ DEVICE = """
 import sys
 for name in ("torch", "yaml", "pycocotools", "matplotlib", "onnx", "openvino"):
     sys.modules[name] = None
-from edge_yolov9.report import bench
+from edge_yolov9.bench import suite
 from tests.reporting import measured
-bench.measure = lambda bundle, **_: measured()
+suite.measure_bundle = lambda bundle, **_: measured()
 from edge_yolov9.cli import main
 sys.argv[1:1] = ["report"]
 main()
@@ -236,10 +239,10 @@ def test_what_is_missing_is_said(
     page = (tmp_path / "latency" / "report.html").read_text()
     assert page.index("This report is partial") < page.index("Summary")
 
-    def broken(bundle: Path, **_: Any) -> dict[str, Any]:
+    def broken(bundle: Path, **_: Any) -> Measured:
         raise InferenceError("the runtime fell over")
 
-    monkeypatch.setattr(bench, "measure", broken)
+    monkeypatch.setattr(suite, "measure_bundle", broken)
     fine(bundle, "--data", data, "-o", tmp_path / "accuracy")
     (column,) = loaded(tmp_path / "accuracy" / "report.json")["columns"]
     assert "fell over" in column["missing"]["latency, power, heat, footprint"]
@@ -293,12 +296,12 @@ def test_figures_in_a_manifest_that_are_none(compiled: Compiled, accuracy: Any) 
     opened = bundles.read(compiled("onnx", "fp32"))
     odd = replace(opened, manifest=replace(opened.manifest, accuracy=accuracy))
     with pytest.raises(BundleError, match="the accuracy in its manifest is malformed"):
-        models._of_bundle(odd, "odd", {"latency_ms": None}, False)
+        model_table.point_of_bundle(odd, "odd", few([1.0]), counting=False)
 
 
 def test_compare(good: Path, tmp_path: Path) -> None:
     later = loaded(good)
-    later["columns"][0].update({key: value for key, value in measured(2.0).items() if key != "warnings"})
+    later["columns"][0].update(sections(2.0))
     (tmp_path / "tuesday.json").write_text(json.dumps(later))
     files = (good, tmp_path / "tuesday.json")
     result = fine("--compare", *files, "-o", tmp_path / "out", "--json", tmp_path / "changes.json")
@@ -377,6 +380,15 @@ def test_reports_that_are_none(good: Path, data: Path, tmp_path: Path) -> None:
     def edited(**changes: Any) -> str:
         return json.dumps({**made, "columns": [{**made["columns"][0], **changes}]})
 
+    def figure(section: str, *keys: str, **changes: Any) -> Any:
+        """A section with something changed below ``keys``."""
+        copied = copy.deepcopy(made["columns"][0][section])
+        inner = copied
+        for key in keys:
+            inner = inner[key]
+        inner.update(changes)
+        return copied
+
     for content, says in (
         ("", "is not JSON"),
         ("[" * 100_000, "is not JSON"),
@@ -384,17 +396,27 @@ def test_reports_that_are_none(good: Path, data: Path, tmp_path: Path) -> None:
         ("{}", "is not a report of edge-yolov9"),
         (json.dumps({**made, "schema_version": 2}), "reads up to 1; update edge-yolov9"),
         (json.dumps({**made, "schema_version": "1"}), "report schema '1'"),
-        (json.dumps({**made, "columns": []}), "it has no columns"),
-        (json.dumps({**made, "columns": [5]}), "every column needs label"),
-        (edited(accuracy=[1]), "accuracy must be an object"),
-        (edited(accuracy={"AP": 1}), "malformed"),
-        (edited(latency={"stages": {"total": {"p50": "fast"}}}), "malformed"),
-        (edited(accuracy={**made["columns"][0]["accuracy"], "classes": [{"name": 5}]}), "class names must be texts"),
-        (edited(bundle={}), "every bundle needs sha256"),
+        (json.dumps({**made, "columns": []}), "malformed: its content: expected 1 to 100 columns, got 0"),
+        (json.dumps({**made, "columns": made["columns"] * 101}), "expected 1 to 100 columns, got 101"),
+        (json.dumps({**made, "columns": [5]}), "malformed: its content: columns[0] must be an object, got 5"),
+        (edited(label=None), "columns[0].label must be a text, got None"),
+        (edited(accuracy=[1]), "columns[0].accuracy must be an object, got [1]"),
+        (edited(accuracy={"AP": 1}), "columns[0].accuracy.AP50 is missing"),
+        (edited(latency=figure("latency", "stages", "total", p50="fast")), "stages.total.p50 must be a finite number"),
+        (edited(latency=figure("latency", "stages", "total", p50=1e300)), "below 1e+15, got 1e+300"),
+        (edited(latency=figure("latency", "stages", "total", "histogram", counts=[1])), "one edge more than counts"),
+        (edited(latency=figure("latency", "sustained", "timeline", t=[1.0])), "as there are times"),
+        (edited(throughput=figure("throughput", "fps", median=10**400)), "fps.median must be a finite number"),
+        (edited(accuracy=figure("accuracy", classes=[{"name": 5}])), "classes[0].name must be a text, got 5"),
+        (edited(accuracy=figure("accuracy", "confusion", matrix=[[1]])), "must have 4 rows and columns"),
+        (edited(accuracy=figure("accuracy", "confusion", matrix=[[-1] * 4] * 4)), "numbers of objects"),
+        (edited(bundle=figure("bundle", bytes=10**4000)), "the size of a bundle in bytes"),
+        (edited(bundle={}), "columns[0].bundle.path is missing"),
+        (edited(label="x" * 5_000_000, created=5), "columns[0].created must be a text"),
     ):
         bad.write_text(content)
         refused(bad, "-o", tmp_path / "out", says=says)
-        refused("--compare", good, bad, says=says.partition("every")[0] or "malformed")
+        refused("compare", good, bad, says=says)
     bad.write_text(json.dumps(made))
     refused("--score", bad, "--data", data, "-o", tmp_path / "out", says="holds no detections to score")
     bad.write_text(edited(detections={"images": {"a": {}}}))
@@ -409,6 +431,56 @@ def test_a_report_cannot_name_files_outside_its_folder(good: Path, tmp_path: Pat
     (folder / "report.json").write_text(json.dumps(made))
     fine(folder / "report.json", "-o", tmp_path / "again")
     assert "data:image/jpeg" not in (tmp_path / "again" / "report.html").read_text()
+
+
+def test_what_may_never_end_is_no_report(good: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        refused("compare", good, path, says="is not a file")
+    refused(tmp_path / "pipe", "-o", tmp_path / "out", says="is not a file")
+    folder = shutil.copytree(good.parent, tmp_path / "folder")
+    sheet = folder / "figures" / "worst-0-0.jpg"
+    sheet.unlink()
+    (tmp_path / "secret").write_bytes(b"\xff\xd8secret")
+    for make in (
+        lambda: sheet.symlink_to(tmp_path / "secret"),
+        lambda: os.mkfifo(sheet),
+        lambda: sheet.write_text("x"),
+    ):
+        make()
+        fine(folder / "report.json", "-o", tmp_path / "again")
+        assert (tmp_path / "again" / "report.html").read_text().count("data:image/jpeg") == 1
+        sheet.unlink()
+
+
+def test_a_bug_of_ours_is_not_blamed_on_the_file(good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise KeyError("our own key")
+
+    monkeypatch.setattr(render, "page", broken)
+    result = report(good, "-o", tmp_path / "out")
+    assert isinstance(result.exception, KeyError)
+    assert "malformed" not in result.output
+
+
+def test_subcommands_and_old_options_do_the_same(good: Path, data: Path, tmp_path: Path) -> None:
+    for new, old in (
+        (("compare", good, good), ("--compare", good, good)),
+        (("table", good), ("--model-table", good)),
+    ):
+        first, second = (json.loads(fine(*words, "--json", "-").stdout) for words in (new, old))
+        for made in (first, second):
+            made.pop("created", None)
+        assert first == second
+    listed = fine("--help").output
+    for name in ("score", "compare", "table"):
+        assert f"  {name} " in listed
+        assert f"report {name} [OPTIONS]" in fine(name, "--help").output
+    refused("compare", good, says="takes two report.json, got 1")
+    refused("table", "--imgsz", 64, good, says="with bundles or reports nothing is compiled")
+    refused("score", good, "-o", tmp_path / "out", says="takes one detections.json and --data DATA")
+    folder = shutil.copytree(good.parent, tmp_path / "compare")
+    fine(f"{folder}/report.json", "-o", tmp_path / "out")
 
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

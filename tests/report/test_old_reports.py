@@ -63,7 +63,8 @@ def test_the_comparison_is_the_same(tmp_path: Path) -> None:
     (old,), (new,) = before["pairs"], after["pairs"]
     assert (new["first"], new["second"]) == (old["first"], old["second"])
     for theirs, ours in zip(old["changes"], new["changes"], strict=True):
-        assert ours == pytest.approx(theirs, rel=1e-12)
+        for key, value in theirs.items():  # the last digit of a root may differ
+            assert ours[key] == (pytest.approx(value, rel=1e-12) if type(value) is float else value), (key, theirs)
     page = lines((tmp_path / "comparison.md").read_text())
     assert page == lines((OLD / "comparison.md").read_text())
     assert "| :-- | --: | --: |" in page

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edge_yolov9.bench.spread import Histogram
 from edge_yolov9.report import plots
 from edge_yolov9.scoring import curves
 from edge_yolov9.scoring.accuracy import Accuracy, ClassAccuracy
@@ -51,15 +52,15 @@ def test_a_name_is_no_formula() -> None:
     classes = (ClassAccuracy(odd, 0.5, 0.5, 9, (1.0,) * 101),)
     decoded(curves.precision_recall(Accuracy({"AP50": 0.5}, classes, 3)))
     decoded(curves.confusion_matrix(np.eye(2, dtype=np.int64), (odd,)))
-    decoded(plots.latency_histogram(odd, {"edges": [1.0, 2.0], "counts": [3]}))
+    decoded(plots.latency_histogram(odd, Histogram((1.0, 2.0), (3,))))
     decoded(plots.timeline(odd, [("ms", [1.0, 2.0], {odd: [1.0, None]})]))
     decoded(plots.accuracy_over("x", [("T", 2.0, 38.3, 0.0)], [(odd, 1.0, 60.0, 1.0)]))
 
 
 def test_figures_of_a_report_depend_on_their_numbers() -> None:
-    edges = [float(edge) for edge in range(21)]
+    edges = tuple(float(edge) for edge in range(21))
     for first, second in (
-        [plots.latency_histogram("a", {"edges": edges, "counts": [n, *[1] * 19]}) for n in (1, 9)],
+        [plots.latency_histogram("a", Histogram(edges, (n, *[1] * 19))) for n in (1, 9)],
         [plots.timeline("a", [("ms", [1.0, 2.0], {"p50": [5.0, n]})]) for n in (5.0, None)],
         [plots.accuracy_over("x", [("T", 2.0, 38.3, 0.0)], [("mine", 1.0, ap, 1.0)]) for ap in (20.0, 60.0)],
     ):

@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 
 from edge_yolov9 import Detector
-from edge_yolov9.bundle import read
+from edge_yolov9.bundle import Thresholds, read
 from edge_yolov9.data import load_data
 from edge_yolov9.decode import EVALUATION
+from edge_yolov9.detections import Detections
 from edge_yolov9.errors import DataError
+from edge_yolov9.files import finite, from_json
 from edge_yolov9.images import read_image
 from edge_yolov9.report import evaluation, worst
 from edge_yolov9.report import predictions as images
-from edge_yolov9.report.predictions import Found
+from edge_yolov9.report.predictions import DetectionsEntry, ImageEntry, Predictions
 from tests.conftest import Compiled
 from tests.reporting import small_data
 
@@ -30,7 +32,7 @@ def data(tmp_path: Path) -> Path:
 
 def test_both_decodings_are_the_detectors_own(compiled: Compiled, data: Path) -> None:
     bundle, found = read(compiled("onnx", "fp32")), images.labelled(data, "val")
-    boxes = images.detect(bundle, found)
+    boxes = images.predict(bundle, found)
     with Detector(bundle) as deployed, Detector(bundle, confidence=0.001, iou=0.7, multi_label=True) as scoring:
         for key, path in zip(found.keys, found.paths, strict=True):
             frame = read_image(path)
@@ -39,7 +41,8 @@ def test_both_decodings_are_the_detectors_own(compiled: Compiled, data: Path) ->
                 np.testing.assert_array_equal(mine.confidence, theirs.confidence)
                 np.testing.assert_array_equal(mine.class_id, theirs.class_id)
     assert EVALUATION.multi_label
-    again = Found.from_dict(json.loads(json.dumps(boxes.as_dict())), bundle.manifest.names)
+    written = json.loads(json.dumps(finite(boxes.entry(found))))
+    again = Predictions.read(from_json(DetectionsEntry, written, "a file").images, bundle.manifest.names)
     assert again.digest() == boxes.digest()
     for key in found.keys:
         np.testing.assert_array_equal(again.scored[key].xyxy, boxes.scored[key].xyxy)
@@ -60,12 +63,14 @@ def test_names_do_not_depend_on_where_the_folder_lies(data: Path, tmp_path: Path
     "rows",
     [
         *([[0, 0, 1, 1, 0.5]], [[0, 0, 1, 1, 0.5, 3]], [[0, 0, 1, float("nan"), 0.5, 0]], 5, "no"),
+        *([[0, 0, 1, 1, 0.5, 1e300]], [[10**400] * 6], "x" * 10_000, [[[0] * 6], [0]], {"a": 1}),
         *([[0, 0, 1, 1, 1.5, 0]], [[0, 0, 1, 1, -0.5, 0]], [[2, 0, 1, 1, 0.5, 0]]),
     ],
 )
 def test_rows_that_are_no_detections(rows: object) -> None:
-    with pytest.raises((TypeError, ValueError)):
-        Found.from_dict({"a": {"sha256": "", "scored": rows, "deployed": []}}, ("a", "b"))
+    with pytest.raises(ValueError, match="expected rows of x1, y1, x2, y2, confidence and a class") as caught:
+        Predictions.read({"a": ImageEntry("", rows, [])}, ("a", "b"))
+    assert len(str(caught.value)) < 300
 
 
 def test_the_digest_of_truth_is_of_labels_not_of_their_place(data: Path, tmp_path: Path) -> None:
@@ -81,18 +86,16 @@ def test_the_digest_of_truth_is_of_labels_not_of_their_place(data: Path, tmp_pat
 
 def test_other_images_are_refused(data: Path) -> None:
     found = images.labelled(data, "val")
-    bundle = {"names": ["RBC", "WBC", "Platelets"], "thresholds": {}}
+    model = evaluation.Model(("RBC", "WBC", "Platelets"), Thresholds(), None)
     with pytest.raises(DataError, match="are of 0 images, the split has 4"):
-        evaluation.section(Found({}, {}, {}), found, bundle)
+        evaluation.accuracy_section(Predictions({}, {}, {}), found, model)
 
 
 def test_the_worst_image_comes_first_and_is_shown(data: Path) -> None:
     split = load_data(data).split("val")
     records = dict(zip(images.labelled(data, "val").keys, split.images, strict=True))
     truth = {
-        key: images._detections(
-            [[*box, 0.9, index] for box, index in zip(r.xyxy, r.class_id, strict=True)], split.names
-        )
+        key: Detections(r.xyxy, np.full(len(r.xyxy), 0.9, np.float32), r.class_id, split.names)
         for key, r in records.items()
     }
     assert worst.rank(truth, records) == []

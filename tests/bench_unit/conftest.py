@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.report import machine_tree
+from tests.bench_unit import machine_tree
 
 Machine = Callable[[str], Path]
 
@@ -33,6 +33,6 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle for ONNX Runtime, 64 x 64 pixels."""
-    from tests.report.tiny import make
+    from tests.bench_unit.tiny import make
 
     return make(tmp_path_factory.mktemp("tiny") / "bundle")

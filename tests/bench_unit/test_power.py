@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from edge_yolov9.bench import energy
+from edge_yolov9.bench.energy import NoPower, Power, Rail, power_section
 from edge_yolov9.bench.sensors import power
 from edge_yolov9.bench.sensors.power import Meter
+from edge_yolov9.bench.sensors.probe import Missing
 from edge_yolov9.bench.sensors.readings import Reading
 from edge_yolov9.bench.sensors.recorder import open_meter
 from edge_yolov9.bench.sensors.tegra import Tegrastats, parse_tegrastats
-from tests.report.conftest import Machine
-from tests.report.machine_tree import PMIC_WATTS, program, tegrastats, vcgencmd
+from edge_yolov9.bench.spread import Few
+from tests.bench_unit.conftest import Machine
+from tests.bench_unit.machine_tree import PMIC_WATTS, program, tegrastats, vcgencmd
 
 
 def opened(root: Path) -> Meter:
@@ -157,17 +159,20 @@ def readings(*watts: float) -> list[Reading]:
 
 
 def test_energy_per_frame_with_idle_subtracted() -> None:
-    found = energy.section(Rails(), readings(2, 2), readings(6, 7, 8, 7, 7), fps=10)
-    assert found is not None
-    assert found["idle_w"]["mean"] == 2
-    assert (found["load_w"]["mean"], found["load_w"]["peak"], found["above_idle_w"]) == (7, 8, 5)
-    assert found["energy_per_frame_j"] == {"n": 5, "median": 0.7, "range": [0.6, 0.8]}
-    assert found["energy_per_frame_above_idle_j"]["median"] == 0.5
-    assert found["rails"] == {"core": {"idle_w": 1, "mean_w": 3.5, "peak_w": 4}}
+    power = power_section(Rails(), readings(2, 2), readings(6, 7, 8, 7, 7), fps=10)
+    assert isinstance(power, Power)
+    assert power.idle_w is not None
+    assert power.idle_w.mean == 2
+    assert (power.load_w.mean, power.load_w.peak, power.above_idle_w) == (7, 8, 5)
+    assert power.energy_per_frame_j == Few(5, 0.7, (0.6, 0.8))
+    assert power.energy_per_frame_above_idle_j is not None
+    assert power.energy_per_frame_above_idle_j.median == 0.5
+    assert power.rails == {"core": Rail(idle_w=1, mean_w=3.5, peak_w=4)}
 
 
 def test_energy_without_idle_or_without_anything() -> None:
-    found = energy.section(Rails(), [], readings(6), fps=10)
-    assert found is not None
-    assert found["energy_per_frame_above_idle_j"] is None
-    assert energy.section(Rails(), readings(2), [Reading(0.0)], fps=10) is None
+    power = power_section(Rails(), [], readings(6), fps=10)
+    assert isinstance(power, Power)
+    assert power.energy_per_frame_above_idle_j is None
+    absent = power_section(Rails(), readings(2), [Reading(0.0)], fps=10)
+    assert absent == NoPower(Missing("test gave no watts during the run"))

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from edge_yolov9 import Detector, registry
 from edge_yolov9 import bundle as bundles
 from edge_yolov9.bench import stages, throttling
-from edge_yolov9.bench.frames import Pipeline, describe, pictures
-from edge_yolov9.bench.spread import few, rounded, summary
+from edge_yolov9.bench.frames import Frames, Pipeline, describe, pictures
+from edge_yolov9.bench.spread import Few, Histogram, few, rounded, summary
 from edge_yolov9.errors import InferenceError, SourceError
 from edge_yolov9.geometry import letterbox
-from tests.report.tiny import SIZE
+from tests.bench_unit.tiny import SIZE
 
 
 class Clock:
@@ -80,23 +80,23 @@ def test_transfer_is_what_our_session_adds_to_the_bare_call(tiny: Path, clock: C
     timed, session = pipeline(tiny, clock, 5, 4)
     found = stages.by_stage(timed, pictures([]), 20)
     assert session.calls[:4] == ["infer", "bare", "bare", "infer"]  # in turn: neither always has the warm caches
-    part = found["stages"]
-    assert part["inference"]["p50"] == pytest.approx(4)
-    assert part["transfer"]["p50"] == pytest.approx(1)
-    assert part["total"]["p50"] == pytest.approx(5)
-    assert part["capture"]["max"] == part["letterbox"]["max"] == part["decode_nms"]["max"] == 0
-    assert found["bare"]["p50"] == pytest.approx(4)
-    assert found["overhead"]["p50"] == pytest.approx(1)
-    assert found["overhead_percent"] == pytest.approx(25)
-    assert found["objects_per_frame"] == 1
+    part = found.stages
+    assert part.inference.p50 == pytest.approx(4)
+    assert part.transfer.p50 == pytest.approx(1)
+    assert part.total.p50 == pytest.approx(5)
+    assert part.capture.max == part.letterbox.max == part.decode_nms.max == 0
+    assert found.bare.p50 == pytest.approx(4)
+    assert found.overhead.p50 == pytest.approx(1)
+    assert found.overhead_percent == pytest.approx(25)
+    assert found.objects_per_frame == 1
 
 
 def test_a_slow_device_is_not_kept_for_hours(tiny: Path, clock: Clock) -> None:
     timed, _ = pipeline(tiny, clock, 2000, 2000)
     found = stages.by_stage(timed, pictures([]), 300, limit_s=100)
-    assert found["stages"]["total"]["n"] == 25
-    assert found["stages"]["total"]["max"] == pytest.approx(2000)
-    assert stages.by_stage(timed, pictures([]), 300, limit_s=1)["bare"]["n"] == stages.LEAST_FRAMES
+    assert found.stages.total.n == 25
+    assert found.stages.total.max == pytest.approx(2000)
+    assert stages.by_stage(timed, pictures([]), 300, limit_s=1).bare.n == stages.LEAST_FRAMES
 
 
 @pytest.mark.parametrize(("takes", "way"), [((720, 1280), "infer_frame"), ((480, 640), "infer"), (None, "infer")])
@@ -109,7 +109,7 @@ def test_every_figure_is_of_the_way_that_a_detector_takes(
     found = stages.by_stage(timed, pictures([]), 5)
     stages.sustained(timed, pictures([]), 0.05)
     assert set(session.calls) == {way, "bare"}
-    assert found["objects_per_frame"] == 1
+    assert found.objects_per_frame == 1
 
 
 def test_the_timed_pipeline_finds_what_the_detector_finds(tiny: Path) -> None:
@@ -132,20 +132,20 @@ def test_a_sustained_run_that_slows_down_is_seen(tiny: Path, clock: Clock) -> No
         return infer(image)
 
     session.infer = warming  # type: ignore[method-assign]
-    found = stages.sustained(timed, pictures([]), 30)
-    assert found["seconds"] == pytest.approx(30, abs=0.2)
-    assert found["frames"] == sum(found["timeline"]["n"]) == pytest.approx(200 + 10 / 0.12, abs=2)
-    assert found["fps"]["range"] == [pytest.approx(1 / 0.12, rel=0.02), pytest.approx(10, rel=0.02)]
-    assert found["timeline"]["t"][-1] == pytest.approx(29.7, abs=0.3)
-    verdict = throttling.throttling([], found["timeline"], found["seconds"])
-    assert verdict["verdict"] == "slower"
-    assert verdict["drift_percent"] == pytest.approx(20, abs=0.5)
+    found = stages.sustained(timed, pictures([]), 30).sustained
+    assert found.seconds == pytest.approx(30, abs=0.2)
+    assert found.frames == sum(found.timeline.n) == pytest.approx(200 + 10 / 0.12, abs=2)
+    assert found.fps.range == (pytest.approx(1 / 0.12, rel=0.02), pytest.approx(10, rel=0.02))
+    assert found.timeline.t[-1] == pytest.approx(29.7, abs=0.3)
+    verdict = throttling.judge_throttling([], found.timeline.p50, found.seconds)
+    assert verdict.verdict == "slower"
+    assert verdict.drift_percent == pytest.approx(20, abs=0.5)
 
 
 def test_a_sustained_run_has_one_frame_at_least(tiny: Path, clock: Clock) -> None:
-    found = stages.sustained(pipeline(tiny, clock, 700)[0], pictures([]), 0.1)
-    assert found["frames"] == 1
-    assert found["fps"]["median"] == pytest.approx(1 / 0.7, abs=1e-3)
+    found = stages.sustained(pipeline(tiny, clock, 700)[0], pictures([]), 0.1).sustained
+    assert found.frames == 1
+    assert found.fps.median == pytest.approx(1 / 0.7, abs=1e-3)
 
 
 def test_warm_up_stays_apart(tiny: Path, clock: Clock) -> None:
@@ -177,9 +177,9 @@ def test_throughput_adds_up_sessions(tiny: Path) -> None:
     frame = np.zeros((8, 8, 3), np.uint8)
     one = stages.throughput(pipelines(tiny, 1), frame, 0.5)
     four = stages.throughput(pipelines(tiny, 4), frame, 0.5)
-    assert four["sessions"] == 4
-    assert one["fps"]["median"] <= 50
-    assert 2 < four["fps"]["median"] / one["fps"]["median"] <= 6
+    assert four.sessions == 4
+    assert one.fps.median <= 50
+    assert 2 < four.fps.median / one.fps.median <= 6
 
 
 def test_a_session_that_fails_in_its_thread_fails_the_measurement(tiny: Path) -> None:
@@ -198,22 +198,22 @@ def test_pictures_are_read_once_and_checked(tmp_path: Path) -> None:
     made_up = cv2.imdecode(pictures([])[0], cv2.IMREAD_COLOR)
     assert made_up is not None
     assert made_up.shape == (720, 1280, 3)
-    assert describe(pictures([good, good])) == {"pictures": 2, "sizes": [[6, 4]]}
+    assert describe(pictures([good, good])) == Frames(2, ((6, 4),))
 
 
 def test_summary_of_known_values() -> None:
     found = summary([*range(1, 100), 1000])
-    assert (found["n"], found["p50"], found["max"], found["iqr"]) == (100, 50.5, 1000, [25.75, 75.25])
-    assert found["p99"] == pytest.approx(np.percentile([*range(1, 100), 1000], 99), abs=1e-3)
-    assert found["rounds"] == [10.5, 90.5]  # medians of five runs of neighbours
-    assert sum(found["histogram"]["counts"]) == 100
-    assert len(found["histogram"]["edges"]) == len(found["histogram"]["counts"]) + 1
-    assert found["histogram"]["edges"][-1] == 1000
-    assert found["histogram"]["counts"][-1] >= 1
+    assert (found.n, found.p50, found.max, found.iqr) == (100, 50.5, 1000, (25.75, 75.25))
+    assert found.p99 == pytest.approx(np.percentile([*range(1, 100), 1000], 99), abs=1e-3)
+    assert found.rounds == (10.5, 90.5)  # medians of five runs of neighbours
+    assert sum(found.histogram.counts) == 100
+    assert len(found.histogram.edges) == len(found.histogram.counts) + 1
+    assert found.histogram.edges[-1] == 1000
+    assert found.histogram.counts[-1] >= 1
 
 
 def test_summary_of_one_and_of_equal_values() -> None:
-    assert summary([3.0])["histogram"] == {"edges": [3.0, 3.0], "counts": [1]}
-    assert summary([3.0] * 7)["histogram"]["counts"] == [7]
-    assert few([2.0, 1.0, 4.0]) == {"n": 3, "median": 2.0, "range": [1.0, 4.0]}
+    assert summary([3.0]).histogram == Histogram((3.0, 3.0), (1,))
+    assert summary([3.0] * 7).histogram.counts == (7,)
+    assert few([2.0, 1.0, 4.0]) == Few(3, 2.0, (1.0, 4.0))
     assert (rounded(1234.56789), rounded(0.00123456)) == (1234.568, 0.001235)

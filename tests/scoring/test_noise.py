@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
-from edge_yolov9.bench.spread import few, summary
+from edge_yolov9.bench.spread import Measurement, few, summary
 from edge_yolov9.data import load_data
-from edge_yolov9.report import cells, compare
+from edge_yolov9.report import compare
 from edge_yolov9.scoring import noise
 from edge_yolov9.scoring.accuracy import evaluate
 from tests.conftest import DATA
-from tests.report.test_accuracy import noisy
+from tests.scoring.test_accuracy import noisy
 
 
 def test_the_jackknife_of_a_mean_is_the_textbook_standard_error() -> None:
@@ -27,6 +25,8 @@ def test_unknown_where_a_group_held_everything() -> None:
     assert noise.jackknife([0.5, None, 0.4]) is None
     assert noise.beyond(3.0, None) is None
     assert noise.together((0.0, 4.0), (0.0, 4.0)) == (0.0, 8.0)
+    assert noise.together((3e-200, 4.0), (4e-200, 4.0))[0] == pytest.approx(5e-200)  # its square is zero
+    assert noise.together((0.0, 4.0), (2e200, 4.0)) == (2e200, pytest.approx(4.0))  # its square is too large
 
 
 def test_the_error_of_ap_is_of_the_size_that_chance_gives() -> None:
@@ -76,12 +76,12 @@ def test_one_in_twenty_differences_by_chance_is_called_more(kind: str) -> None:
     """And a shift of eight standard deviations of a round nearly always is."""
     rng = np.random.default_rng(0)
 
-    def drawn(shift: float) -> dict[str, Any]:
+    def drawn(shift: float) -> Measurement:
         return summary(rng.normal(10 + shift, 0.5, 300)) if kind == "many" else few(rng.normal(10 + shift, 0.1, 3))
 
     def called(shift: float) -> float:
         pairs = [(drawn(0.0), drawn(shift)) for _ in range(200)]
-        verdicts = [compare._measurement("latency", "total", one, other).beyond for one, other in pairs]
+        verdicts = [compare.compare_measurements("latency", "total", one, other).beyond_noise for one, other in pairs]
         return sum(map(bool, verdicts)) / len(verdicts)
 
     assert called(0.0) < 0.07
@@ -89,6 +89,6 @@ def test_one_in_twenty_differences_by_chance_is_called_more(kind: str) -> None:
 
 
 def test_the_error_of_a_handful() -> None:
-    assert cells.error(few([1.0])) is None
-    assert cells.error(few([1.0, 2.0, 3.0])) == pytest.approx(2 / 1.693)
-    assert compare._measurement("latency", "total", few([1.0]), few([2.0, 3.0])).beyond is None
+    assert few([1.0]).error is None
+    assert few([1.0, 2.0, 3.0]).error == pytest.approx(2 / 1.693)
+    assert compare.compare_measurements("latency", "total", few([1.0]), few([2.0, 3.0])).beyond_noise is None

@@ -13,31 +13,32 @@ import pytest
 
 from edge_yolov9 import bundle as bundles
 from edge_yolov9.bench.sensors import machine as facts_of
-from edge_yolov9.bench.sensors.probe import MISSING, command
+from edge_yolov9.bench.sensors.probe import MISSING, Missing, command
 from edge_yolov9.bench.sensors.recorder import busy_seconds
 from edge_yolov9.cpu import cores
-from tests.report.conftest import Machine
-from tests.report.machine_tree import NVPMODEL, program
+from edge_yolov9.files import finite
+from tests.bench_unit.conftest import Machine
+from tests.bench_unit.machine_tree import NVPMODEL, program
 
 
 def test_orin_nano(machine: Machine, programs: Path, tiny: Path) -> None:
     program(programs, "nvpmodel", f"printf '{NVPMODEL}'")
     bundle = bundles.read(tiny)
     found = facts_of.facts(bundle, threads=3, root=machine("jetson-orin-nano-jetpack6"))
-    assert found["board"] == "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super"
-    assert found["soc"] == "nvidia,tegra234"
-    assert found["jetpack"] == "JetPack 6.1 or 6.2 (R36.4.3)"
-    assert found["power_mode"] == "MAXN_SUPER"
-    assert found["governor"] == {"policy0": "schedutil", "policy4": "schedutil"}
-    assert found["clock_limits_mhz"]["policy0"] == [729.6, 1728.0]
-    assert found["memory_mb"] == 7990
-    assert found["os"] == "Ubuntu 22.04.5 LTS"
-    assert found["threads"] == 3
-    assert found["bundle"]["sha256"] == bundle.digest
-    assert found["python"] == platform.python_version()
-    assert found["command_line"] == shlex.join(sys.argv)
-    assert "onnxruntime" in found["runtime"]["version"]
-    json.dumps(found, allow_nan=False)
+    assert found.board == "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super"
+    assert found.soc == "nvidia,tegra234"
+    assert found.jetpack == "JetPack 6.1 or 6.2 (R36.4.3)"
+    assert found.power_mode == "MAXN_SUPER"
+    assert found.governor == {"policy0": "schedutil", "policy4": "schedutil"}
+    assert found.clock_limits_mhz["policy0"] == (729.6, 1728.0)
+    assert found.memory_mb == 7990
+    assert found.os == "Ubuntu 22.04.5 LTS"
+    assert found.threads == 3
+    assert found.bundle.sha256 == bundle.digest
+    assert found.python == platform.python_version()
+    assert found.command_line == shlex.join(sys.argv)
+    assert "onnxruntime" in str(found.runtime.version)
+    json.dumps(finite(found), allow_nan=False)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ def test_other_boards(machine: Machine, name: str, board: str, soc: str, jetpack
     root = machine(name)
     assert facts_of.board(root) == board
     assert facts_of.soc(root) == soc
-    assert facts_of.jetpack(root).startswith(jetpack)
+    assert str(facts_of.jetpack(root)).startswith(jetpack)
 
 
 @pytest.mark.parametrize(
@@ -72,29 +73,29 @@ def test_a_release_without_a_name_keeps_its_number(release: str, told: str, tmp_
 def test_an_empty_machine_says_what_is_missing(tmp_path: Path, programs: Path, tiny: Path) -> None:
     found = facts_of.facts(bundles.read(tiny), root=tmp_path)
     for name in ("board", "soc", "memory_mb", "governor", "clocks_mhz", "power_mode", "jetson_clocks", "jetpack"):
-        assert found[name].startswith(MISSING), name
-    assert found["threads"] == f"{cores()}, one per physical core"
-    assert facts_of.facts(bundles.read(tiny), "jetson", root=tmp_path)["threads"] == "the runtime's default"
+        assert isinstance(getattr(found, name), Missing), name
+    assert found.threads == f"{cores()}, one per physical core"
+    assert facts_of.facts(bundles.read(tiny), "jetson", root=tmp_path).threads == "the runtime's default"
     assert busy_seconds(tmp_path) is None
 
 
 def test_tensorrt_of_jetpack_tells_its_version_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert facts_of._runtime("jetson")["version"] == MISSING + "the runtime is not installed"
+    assert facts_of.installed_runtime("jetson").version == Missing("the runtime is not installed")
     (tmp_path / "tensorrt.py").write_text("__version__ = '10.3.0'\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setitem(sys.modules, "tensorrt", None)  # taken back afterwards
     monkeypatch.delitem(sys.modules, "tensorrt")
-    assert facts_of._runtime("jetson")["version"] == "tensorrt 10.3.0"
+    assert facts_of.installed_runtime("jetson").version == "tensorrt 10.3.0"
     (tmp_path / "tensorrt.py").write_text("raise ImportError('libnvinfer.so.10: no such file')\n")
     sys.modules.pop("tensorrt")
     importlib.invalidate_caches()
-    assert "libnvinfer" in facts_of._runtime("jetson")["version"]
+    assert "libnvinfer" in str(facts_of.installed_runtime("jetson").version)
 
 
 @pytest.mark.parametrize("script", ["echo NVPM ERROR; exit 1", "echo nothing of use", "kill -9 $$"])
 def test_a_power_mode_that_is_not_told(programs: Path, script: str) -> None:
     program(programs, "nvpmodel", script)
-    assert facts_of.power_mode().startswith(MISSING)
+    assert isinstance(facts_of.power_mode(), Missing)
 
 
 def test_a_program_that_hangs_is_given_up(programs: Path) -> None:

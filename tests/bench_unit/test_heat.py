@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_yolov9.bench import throttling
 from edge_yolov9.bench.sensors import readings
+from edge_yolov9.bench.sensors.probe import Missing
 from edge_yolov9.bench.sensors.readings import Reading
-from tests.report.conftest import Machine
-from tests.report.machine_tree import program, vcgencmd
+from edge_yolov9.bench.spread import Level
+from edge_yolov9.bench.throttling import heat_section, judge_throttling
+from tests.bench_unit.conftest import Machine
+from tests.bench_unit.machine_tree import program, vcgencmd
 
-STEADY = {"p50": [10.0, 10.1] * 30}
-SLOWER = {"p50": [10.0, 10.1] * 15 + [11.0, 11.1] * 15}
+STEADY = [10.0, 10.1] * 30
+SLOWER = [10.0, 10.1] * 15 + [11.0, 11.1] * 15
 
 
 def run(celsius: tuple[float, float] = (50, 50), mhz: tuple[float, float] = (2000, 2000)) -> list[Reading]:
@@ -64,29 +66,30 @@ def test_clocks_without_cpufreq(tmp_path: Path) -> None:
 def test_nothing_to_read(tmp_path: Path, programs: Path) -> None:
     assert readings.temperatures(tmp_path) == {}
     assert readings.clocks(tmp_path) == {}
-    found = throttling.section([], [Reading(0.0)])
-    assert all(str(value).startswith("not available here: ") for value in found.values())
-    verdict = throttling.throttling([Reading(0.0)], STEADY, 60)
-    assert verdict["verdict"] == "steady"
-    assert verdict["reasons"][0].startswith("not available here: temperatures")
+    heat = heat_section([], [Reading(0.0)], STEADY, 60)
+    assert isinstance(heat.temperatures_c, Missing)
+    assert str(heat.clocks_mhz).startswith("not available here: ")
+    verdict = judge_throttling([Reading(0.0)], STEADY, 60)
+    assert verdict.verdict == "steady"
+    assert verdict.reasons[0].startswith("not available here: temperatures")
 
 
 def test_clocks_that_fall_as_it_gets_warmer_throttle() -> None:
-    verdict = throttling.throttling(run((50, 85), (2000, 1500)), SLOWER, 60)
-    assert verdict["verdict"] == "throttled"
-    assert "fell from" in verdict["reasons"][0]
-    assert verdict["drift_percent"] == pytest.approx(10, abs=0.5)
+    verdict = judge_throttling(run((50, 85), (2000, 1500)), SLOWER, 60)
+    assert verdict.verdict == "throttled"
+    assert "fell from" in verdict.reasons[0]
+    assert verdict.drift_percent == pytest.approx(10, abs=0.5)
 
 
 def test_clocks_that_fall_with_the_load_do_not() -> None:
-    assert throttling.throttling(run((50, 85), (2000, 1500)), STEADY, 60)["verdict"] == "steady"
-    assert throttling.throttling(run((50, 50), (2000, 1500)), STEADY, 60)["verdict"] == "steady"
+    assert judge_throttling(run((50, 85), (2000, 1500)), STEADY, 60).verdict == "steady"
+    assert judge_throttling(run((50, 50), (2000, 1500)), STEADY, 60).verdict == "steady"
 
 
 def test_slower_without_a_sign_of_heat() -> None:
-    verdict = throttling.throttling(run(), SLOWER, 60)
-    assert verdict["verdict"] == "slower"
-    assert "last third" in verdict["reasons"][0]
+    verdict = judge_throttling(run(), SLOWER, 60)
+    assert verdict.verdict == "slower"
+    assert "last third" in verdict.reasons[0]
 
 
 @pytest.mark.parametrize(
@@ -94,31 +97,33 @@ def test_slower_without_a_sign_of_heat() -> None:
     [([0x0, 0x4, 0x40000], "throttled"), ([0x0, 0x20000], "CPU clock capped"), ([0x50005] * 3, "under-voltage")],
 )
 def test_the_firmware_is_believed(bits: list[int], reason: str) -> None:
-    verdict = throttling.throttling([Reading(t, held_back=value) for t, value in enumerate(bits)], STEADY, 60)
-    assert verdict["verdict"] == "throttled"
-    assert f"the firmware reports: {reason}" in verdict["reasons"]
+    verdict = judge_throttling([Reading(t, held_back=value) for t, value in enumerate(bits)], STEADY, 60)
+    assert verdict.verdict == "throttled"
+    assert f"the firmware reports: {reason}" in verdict.reasons
 
 
 def test_throttling_before_the_run_is_not_held_against_it() -> None:
-    assert throttling.throttling([Reading(t, held_back=0xF0000) for t in (0, 1, 2)], STEADY, 60)["verdict"] == "steady"
+    assert judge_throttling([Reading(t, held_back=0xF0000) for t in (0, 1, 2)], STEADY, 60).verdict == "steady"
 
 
 def test_intel_counts() -> None:
-    verdict = throttling.throttling([Reading(0, events=27), Reading(1, events=30)], STEADY, 60)
-    assert verdict["verdict"] == "throttled"
-    assert "counted 3 thermal" in verdict["reasons"][0]
+    verdict = judge_throttling([Reading(0, events=27), Reading(1, events=30)], STEADY, 60)
+    assert verdict.verdict == "throttled"
+    assert "counted 3 thermal" in verdict.reasons[0]
 
 
 def test_too_short_and_too_noisy() -> None:
-    assert throttling.throttling(run(), STEADY, 5)["verdict"] == "too short to tell"
-    assert throttling.throttling(run(), {"p50": [10.0, 20.0, 15.0] * 20}, 60)["verdict"] == "too noisy to tell"
-    assert throttling.throttling([], {"p50": [10.0]}, 0.01)["verdict"] == "too short to tell"
+    assert judge_throttling(run(), STEADY, 5).verdict == "too short to tell"
+    assert judge_throttling(run(), [10.0, 20.0, 15.0] * 20, 60).verdict == "too noisy to tell"
+    assert judge_throttling([], [10.0], 0.01).verdict == "too short to tell"
 
 
 def test_section_has_idle_and_load() -> None:
-    found = throttling.section(run()[:2], run((50, 80), (2000, 1500)))
-    assert found["temperatures_c"]["cpu"] == {"idle": 50, "mean": 65, "min": 50, "max": 80}
-    assert found["clocks_mhz"]["cpu"]["min"] == 1500
+    heat = heat_section(run()[:2], run((50, 80), (2000, 1500)), STEADY, 60)
+    assert not isinstance(heat.temperatures_c, Missing)
+    assert not isinstance(heat.clocks_mhz, Missing)
+    assert heat.temperatures_c["cpu"] == Level(idle=50, mean=65, min=50, max=80)
+    assert heat.clocks_mhz["cpu"].min == 1500
 
 
 def test_a_firmware_tool_that_hangs_or_babbles(programs: Path, tmp_path: Path) -> None:

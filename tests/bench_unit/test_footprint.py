@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from edge_yolov9 import bundle as bundles
-from edge_yolov9.bench import child, footprint, startup
-from edge_yolov9.bench.sensors.probe import MISSING
+from edge_yolov9.bench import child, footprint, latency, startup, worker
+from edge_yolov9.bench.sensors.probe import Missing
+from edge_yolov9.bench.spread import Few
 from edge_yolov9.errors import InferenceError, SourceError
 
 
@@ -35,31 +36,31 @@ def test_requirements_are_followed_without_extras(tmp_path: Path, monkeypatch: p
 
 def test_packages_that_the_runtime_needs() -> None:
     found = footprint.packages("onnx")
-    assert {"edge-yolov9", "numpy", "opencv-python", "click", "onnxruntime"} <= set(found["by_package"])
-    assert "torch" not in found["by_package"]
-    assert found["total_mb"] == pytest.approx(sum(package["mb"] for package in found["by_package"].values()), abs=0.01)
-    assert found["by_package"]["numpy"]["mb"] > 10
+    assert {"edge-yolov9", "numpy", "opencv-python", "click", "onnxruntime"} <= set(found.by_package)
+    assert "torch" not in found.by_package
+    assert found.total_mb == pytest.approx(sum(package.mb for package in found.by_package.values()), abs=0.01)
+    assert found.by_package["numpy"].mb > 10
 
 
 def test_a_runtime_that_pip_did_not_bring_is_not_counted_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(footprint.importlib.metadata, "packages_distributions", dict)
     found = footprint.packages("onnx")
-    assert "onnxruntime was not installed by pip" in found["note"]
-    assert "onnxruntime" not in found["by_package"]
+    assert "onnxruntime was not installed by pip" in str(found.note)
+    assert "onnxruntime" not in found.by_package
 
 
 def test_footprint_of_a_bundle(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(footprint, "STARTS", 2)
-    found = footprint.measure(bundles.read(tiny))
+    found = footprint.measure_footprint(bundles.read(tiny))
     size = sum(file.stat().st_size for file in tiny.iterdir()) / 1e6
-    assert found["bundle_mb"] == pytest.approx(size, abs=1e-3)
-    assert set(found["files_mb"]) == {"manifest.json", "model.onnx"}
-    memory = {name: part["median"] for name, part in found["memory_mb"].items()}
+    assert found.bundle_mb == pytest.approx(size, abs=1e-3)
+    assert set(found.files_mb) == {"manifest.json", "model.onnx"}
+    memory = {name: part.median for name, part in found.memory_mb.items() if isinstance(part, Few)}
     assert 20 < memory["imported"] < memory["loaded"] <= memory["running"] <= memory["peak"] < 1000
-    steps = {name: part["median"] for name, part in found["startup_ms"].items()}
+    steps = {name: part.median for name, part in found.startup_ms.items()}
     assert set(steps) == {*startup.STEPS, "to_first_result"}
-    assert all(part["n"] == 2 for part in found["startup_ms"].values())
-    first = found["first_startup_ms"]
+    assert all(part.n == 2 for part in found.startup_ms.values())
+    first = found.first_startup_ms
     assert first["to_first_result"] == pytest.approx(sum(first[name] for name in startup.STEPS), rel=1e-3)
 
 
@@ -71,24 +72,23 @@ def test_the_clock_of_a_start_up_runs_before_numpy() -> None:
 
 def test_memory_without_proc(tmp_path: Path) -> None:
     assert startup.resident("VmRSS", tmp_path) is None
-    memory = footprint._gathered([{"memory_mb": {"peak": None}}], "memory_mb")
-    assert memory["peak"].startswith(MISSING)
+    assert isinstance(footprint.memory_spread([{"peak": None}])["peak"], Missing)
 
 
 def test_a_process_hands_its_error_over(tiny: Path) -> None:
-    settings = {"bundle": str(tiny), "images": ["/no/such.jpg"] * 10_000, "runtime": None, "threads": None}
+    settings = worker.Settings(str(tiny), ("/no/such.jpg",) * 10_000, None, None, 1, 0.1)
     with pytest.raises(SourceError, match=r"cannot read image /no/such\.jpg"):
-        child.run("worker", {**settings, "frames": 1, "seconds": 0.1}, lambda text: None)
+        child.run("worker", settings, worker.Timings, lambda text: None)
 
 
 def test_a_process_that_dies_is_an_inference_error() -> None:
-    with pytest.raises(InferenceError, match="ended with code 1: KeyError"):
-        child.run("startup", {"bundle": "x", "started": 0}, lambda text: None)
+    with pytest.raises(InferenceError, match="ended with code 1: TypeError"):
+        child.run("startup", latency.Settings("x", None), startup.StartUp, lambda text: None)
 
 
 def test_lines_of_vendor_libraries_are_passed_over() -> None:
-    told: list[str] = []
+    phases: list[str] = []
     lines = ["INFO: delegate\n", "17\n", json.dumps({"phase": "a"}), json.dumps({"result": {"x": 1}}), "late"]
-    assert child._listen(lines, told.append) == {"x": 1}
-    assert told == ["a"]
-    assert child._listen(["nothing"], told.append) is None
+    assert child.listen(lines, phases.append) == {"x": 1}
+    assert phases == ["a"]
+    assert child.listen(["nothing"], phases.append) is None

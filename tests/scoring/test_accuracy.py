@@ -142,7 +142,7 @@ def test_a_size_without_objects_has_no_figure_and_crowds_are_not_counted(tmp_pat
     assert accuracy.classes[1].ap is None
     assert json.loads(json.dumps(accuracy.as_dict(), allow_nan=False))["APl"] is None
     table = accuracy.table().splitlines()
-    assert table[0] == "AP      1.0000"
+    assert table[0] == "AP     1.0000"
     assert table[5].split() == ["APl", "-"]
     assert table[-1].split() == ["Platelets", "-", "-", "0"]
     assert capsys.readouterr().out == ""
