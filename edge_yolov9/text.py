@@ -113,7 +113,7 @@ def markdown(text: object) -> str:
     line = " ".join(printable(text).split())
     line = re.sub(r"[\\`*_\[\]<>|#~&$]", r"\\\g<0>", line)
     line = re.sub(r":(?=//)|(?<=www)\.|(?<=WWW)\.", r"\\\g<0>", line)  # bare addresses become links
-    return re.sub(r"^([-+=]|\d+(?=[.)]))", _at_start, line)
+    return re.sub(r"^([-+=]|\d+(?=[.)](?:\s|$)))", _at_start, line)
 
 
 def _at_start(match: re.Match[str]) -> str:

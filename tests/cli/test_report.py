@@ -194,7 +194,7 @@ def test_a_file_name_that_is_not_utf8(quick: list[Path], compiled: Compiled, dat
     made["columns"][0]["label"] = name
     (tmp_path / "made.json").write_text(json.dumps(made))
     fine(tmp_path / "made.json", "-o", tmp_path / "again")
-    assert "x\\udcff" in (tmp_path / "again" / "report.html").read_text()
+    assert ">x?<" in (tmp_path / "again" / "report.html").read_text()
 
 
 DEVICE = """
