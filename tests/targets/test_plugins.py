@@ -21,8 +21,8 @@ from edge_yolov9.cli import main
 from edge_yolov9.errors import EdgeYoloError, TargetError
 from edge_yolov9.images import read_image
 from edge_yolov9.registry import plugins
+from tests.bench_unit.tiny import make
 from tests.conftest import DEMO, PICTURES
-from tests.report.tiny import make
 from tests.reporting import small_data
 
 SOURCE = Path(__file__).parent / "cvdnn"
