@@ -60,7 +60,7 @@ class CompileOptions:
     """What another program needs, written beside the model: one of the target's ``presets``."""
     target_options: Mapping[str, object] = field(default_factory=dict)
     """What the target alone can be asked for: values by the names of its ``options`` in :mod:`edge_yolov9.registry`,
-    e.g. {"camera": (720, 1280)} for jetson."""
+    e.g. {"camera": (720, 1280)}."""
 
 
 Stage = Callable[[str], AbstractContextManager[None]]

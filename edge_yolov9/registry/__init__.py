@@ -83,8 +83,8 @@ def open_sessions(bundle: Bundle, runtime: str | None, threads: int | None, coun
 
     Args:
         bundle: a checked bundle.
-        runtime: the target whose session opens it; its own by default. ``"onnx"`` runs the portable ONNX graph of a
-            jetson bundle in ONNX Runtime, to check it where there is no Jetson.
+        runtime: the target whose session opens it, its own or one whose row ``opens`` it: to check a bundle where its
+            own device is not. Its own when None.
         threads: CPU threads of all sessions together; the runtime's sensible default when None.
         count: how many sessions. They share what the runtime lets them share.
 

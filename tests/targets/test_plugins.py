@@ -224,6 +224,41 @@ def test_a_session_that_does_not_work(kind: str, site: Path, tmp_path: Path) -> 
     assert "target       weak" in fine("info", folder).stdout
 
 
+EMITTERS = {
+    "no emit.py": ({}, "does not load its emit.py: ModuleNotFoundError"),
+    "one that does not load": ({"emit_py": "1 / 0"}, "does not load its emit.py: ZeroDivisionError"),
+    "nothing in it": ({"emit_py": ""}, "cannot check what it was asked for: AttributeError"),
+    "a check that fails": ({"emit_py": "def check(*_): raise OSError('no tool')"}, "OSError: no tool"),
+}
+
+
+@pytest.mark.parametrize("kind", EMITTERS)
+def test_a_compile_side_that_does_not_work(kind: str, site: Path, tmp_path: Path) -> None:
+    files, says = EMITTERS[kind]
+    install(site, "half", __init___py=GOOD, target_toml=TOML, **files)
+    one_line(
+        run("compile", DEMO, "--target", "half", "-o", tmp_path / "b"), "the target half of half_package 0.3", says
+    )
+    assert not (tmp_path / "b").exists()
+
+
+def test_what_a_target_alone_can_be_asked_for(site: Path, tmp_path: Path) -> None:
+    row = GOOD.replace("Target\n", "Option, Target\n").replace(
+        'author")', "author\", options=(Option('depth', 'how deep', 'whole'), Option('mode', 'which')))"
+    )
+    install(site, "asked", __init___py=row, target_toml=TOML, emit_py="def check(*given): raise OSError(given[2])")
+    words = ("compile", DEMO, "-o", tmp_path / "b", "--target")
+    one_line(run(*words, "asked", "--depth", 3, "--mode", "fast"), "{'depth': 3, 'mode': 'fast'}")
+    assert "asked: how deep" in fine("compile", "--target=asked", "--help").stdout
+    deep = run(*words, "asked", "--depth", "x")
+    assert (deep.exit_code, "'x' is not a valid integer" in deep.stderr) == (2, True)
+    assert "No such option" in run(*words, "onnx", "--depth", 3).stderr
+    row_of_asked = registry.target("asked")
+    for given in ({"depth": "3"}, {"depth": True}, {"mode": 3}, {"camera": (3, 4)}, {"none": 1}):
+        with pytest.raises(TargetError, match="--"):
+            row_of_asked.check_options(given)
+
+
 @pytest.mark.parametrize("name", ["os", "edge_yolov9.cli", "../onnx", "onnx.session", "", "x" * 10_000, "a\nb\x1b[2J"])
 def test_a_bundle_names_a_target_and_never_a_module(name: str, site: Path, tmp_path: Path) -> None:
     (site / "os.py").write_text("raise SystemExit('imported')")
