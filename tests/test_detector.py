@@ -230,7 +230,7 @@ def test_detector_loads_no_training_or_compiling_package(compiled: Compiled, tar
     tops, own = json.loads(done.stdout.splitlines()[-1])
     assert not set(tops) & set(FORBIDDEN)
     rooms = {"bundle", "decode", "detections", "detector", "errors", "geometry", "lane", "registry"}
-    rooms |= {"targets", "variants", "cpu", "files", "images", "text"}
+    rooms |= {"targets", "variants", "cpu", "files", "images", "imports", "text"}
     assert {name.split(".")[1] for name in own if "." in name} <= rooms
 
 

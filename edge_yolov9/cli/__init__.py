@@ -12,6 +12,7 @@ import click
 from edge_yolov9.children import keep_out_the_current_folder
 from edge_yolov9.cli._terminal import printable_errors
 from edge_yolov9.errors import EdgeYoloError
+from edge_yolov9.imports import import_fault
 from edge_yolov9.text import printable
 
 VERBS = {
@@ -39,8 +40,8 @@ class Verbs(click.Group):
             return None
         try:
             command: click.Command = getattr(importlib.import_module(f"edge_yolov9.cli.{cmd_name}"), cmd_name)
-        except ModuleNotFoundError as error:
-            raise click.ClickException(_missing(error)) from None
+        except Exception as error:
+            raise _one_line(error) from error
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -64,27 +65,21 @@ class Verbs(click.Group):
             return super().invoke(ctx)
         except EdgeYoloError as error:
             raise click.ClickException(" ".join(printable(error).split())) from error
-        except ModuleNotFoundError as error:
-            raise click.ClickException(_missing(error)) from error
-        except OSError as error:  # standard output has gone, or its disk is full
+        except ImportError as error:
+            raise _one_line(error) from error
+        except OSError as error:  # a library that does not load, or standard output has gone, or its disk is full
+            if import_fault(error):
+                raise _one_line(error) from error
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             if isinstance(error, BrokenPipeError):
                 ctx.exit(1)
             raise click.ClickException(str(error)) from error
 
 
-def _missing(error: ModuleNotFoundError) -> str:
-    """Name the extra that brings a missing module."""
-    package = (error.name or "").partition(".")[0]
-    for extra, packages in (
-        ("val", ("pycocotools", "yaml")),
-        ("train", ("torch", "safetensors", "matplotlib", "tensorboard")),
-        ("compile", ("onnx", "onnxsim", "litert_torch", "ai_edge_quantizer", "onnxruntime", "tomli")),
-        ("compile", ("openvino", "ai_edge_litert")),
-    ):
-        if package in packages:
-            return f'this command needs {package}, which is not installed; run: pip install "edge-yolov9[{extra}]"'
-    return f"the Python module {error.name} is missing; reinstall edge-yolov9"
+def _one_line(error: Exception) -> Exception:
+    """The one-line form of an exception that came while a foreign package was imported; any other as it is."""
+    line = import_fault(error)
+    return click.ClickException(printable(line)) if line else error
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})

@@ -32,6 +32,8 @@ def targets(device: str | None, json_file: str | None) -> None:
             unread.append(str(error))
             continue
         entry: dict[str, Any] = {"title": target.title, "runtime": target.runtime, "extra": target.extra, "boards": {}}
+        if fault := registry.runtime_fault(target):
+            entry |= {"runtime": None, "fault": fault}
         if not target.built_in:
             entry["distribution"] = target.distribution
         found[name] = entry
@@ -73,6 +75,8 @@ def _only(found: dict[str, Any], device: str, unread: list[str]) -> dict[str, An
 
 def _show(name: str, entry: dict[str, Any]) -> None:
     works = f"works here ({entry['runtime']})" if entry["runtime"] else "runtime not installed here"
+    if "fault" in entry:
+        works = f"installed, does not load: {entry['fault']}"
     brought = f", by {entry['distribution']}" if "distribution" in entry else ""
     echo(f"{name:<10}{entry['title']:<40}{works}{brought}")
     for board, profile in entry["boards"].items():

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from edge_yolov9.cpu import cores
 from edge_yolov9.errors import BundleError, EdgeYoloError, RuntimeNotInstalled, TargetError
+from edge_yolov9.imports import explained, load
 from edge_yolov9.registry import plugins, tables
 from edge_yolov9.registry.rows import TARGETS, Option, Target
 from edge_yolov9.registry.session import Session
@@ -124,8 +125,10 @@ def check_runtime(wanted: Target, needs_it: str) -> None:
         needs_it: what needs the runtime, the beginning of the message.
 
     Raises:
-        RuntimeNotInstalled: the runtime is absent; the message says how to install it.
+        RuntimeNotInstalled: the runtime is absent, or does not load; the message says what to do.
     """
+    if fault := runtime_fault(wanted):
+        raise RuntimeNotInstalled(fault)
     if wanted.runtime is None:
         raise RuntimeNotInstalled(
             f"{needs_it} needs the {wanted.name} runtime ({' or '.join(wanted.runtimes)}), which is not installed; "
@@ -133,14 +136,30 @@ def check_runtime(wanted: Target, needs_it: str) -> None:
         )
 
 
+def runtime_fault(wanted: Target) -> str:
+    """Why a target's vendor runtime, which is installed, does not load; "" where it does, or where there is none.
+
+    A runtime that no package registry has is left to the target's session, which knows the versions that it needs.
+    """
+    if wanted.runtime is None or wanted.installed_by:
+        return ""
+    try:
+        module(wanted.name, "session")  # first: it keeps the runtime's telemetry out
+        load(wanted.runtime)
+    except RuntimeNotInstalled as error:
+        return str(error)
+    return ""
+
+
 def module(name: str, part: str) -> Any:
     """The module ``part`` of a target's package ("session", "emit", or a preset), imported on demand.
 
     Raises:
         TargetError: there is no such target, or the module of an installed package does not load.
+        RuntimeNotInstalled: the vendor's package is missing, or installed and does not load.
     """
     row = target(name)
-    with guarded(row, f"does not load its {part}.py"):
+    with guarded(row, f"does not load its {part}.py"), explained() if row.built_in else nullcontext():
         return importlib.import_module(f"{row.home}.{part}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from edge_yolov9.bundle import Bundle, TensorSpec
 from edge_yolov9.cpu import cores
 from edge_yolov9.errors import BundleError, InferenceError, RuntimeNotInstalled
+from edge_yolov9.imports import load
 from edge_yolov9.registry import Session
 
 RUNTIMES = ("ai_edge_litert", "tflite_runtime")
@@ -119,9 +119,10 @@ class TfliteSession(Session):
 def _interpreter_class() -> Any:
     for name in RUNTIMES:
         try:
-            return importlib.import_module(f"{name}.interpreter").Interpreter
-        except ModuleNotFoundError as error:
-            if error.name is None or not error.name.startswith(name):
+            return load(f"{name}.interpreter").Interpreter
+        except RuntimeNotInstalled as error:
+            absent = error.__cause__
+            if not (isinstance(absent, ModuleNotFoundError) and absent.name and absent.name.startswith(name)):
                 raise
     raise RuntimeNotInstalled('neither LiteRT runtime is installed; run: pip install "edge-yolov9[tflite]"')
 
