@@ -55,8 +55,8 @@ def target_parameters(rows: Sequence[Target]) -> list[click.Parameter]:
 
 def chosen_options(values: dict[str, Any], name: str) -> dict[str, object]:
     """Take what targets add out of a verb's values: those that were given."""
-    names = {option.name for row in _rows(name) for option in row.options}
-    taken = {key: values.pop(key) for key in names & values.keys()}
+    names = dict.fromkeys(option.name for row in _rows(name) for option in row.options)
+    taken = {key: values.pop(key) for key in names if key in values}
     return {key: value for key, value in taken.items() if value not in (None, False)}
 
 
