@@ -1,7 +1,8 @@
 """The bundle: a folder with ``manifest.json`` and the model files. The only bridge from compiler to device.
 
-Writing is atomic (a hidden folder beside the destination, renamed at the end); reading is strict (schema version,
-every file present, every sha256 right, no path that leaves the folder).
+Writing is atomic (a hidden folder beside the destination, renamed at the end); reading is strict: nothing in the folder
+that the manifest does not list, no link, no special file, every digest right. What a session loads are the bytes of
+:meth:`Bundle.content`, whose digest has been compared.
 """
 
 from __future__ import annotations
@@ -11,108 +12,43 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from edge_yolov9 import folders
+from edge_yolov9 import entries, folders
 from edge_yolov9.errors import BundleError, InputError
+from edge_yolov9.manifest import (
+    LARGEST_MANIFEST,
+    MANIFEST,
+    SCHEMA_VERSION,
+    InputRule,
+    Manifest,
+    TensorSpec,
+    Thresholds,
+    parse,
+)
+from edge_yolov9.text import printable, shown
 
-SCHEMA_VERSION = 1
-MANIFEST = "manifest.json"
-LARGEST_MANIFEST = 64 << 20
-"""Bytes."""
+__all__ = [
+    "MANIFEST",
+    "SCHEMA_VERSION",
+    "Bundle",
+    "InputRule",
+    "Manifest",
+    "TensorSpec",
+    "Thresholds",
+    "read",
+    "seal",
+    "sha256",
+    "writing",
+]
+
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
-KINDS = {"str": (str,), "int": (int,), "float": (float, int), "dict[str, Any]": (dict,), "dict[str, str]": (dict,)}
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """One input or output of the model file.
-
-    ``real = (integer - zero_point) * scale`` for integer tensors; ``scale`` is None for float ones.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    """numpy name: uint8, int8, float32, float16."""
-    layout: str
-    """"NCHW" or "NHWC"."""
-    scale: float | None = None
-    zero_point: int | None = None
-
-    def real(self, values: NDArray[Any]) -> NDArray[np.float32]:
-        """``values`` of this tensor, integers or floats, as the real numbers that they stand for."""
-        floats = values.astype(np.float32, copy=False)
-        if self.scale is None:
-            return floats
-        return (floats - np.float32(self.zero_point or 0)) * np.float32(self.scale)
-
-
-@dataclass(frozen=True)
-class InputRule:
-    """How a frame becomes the input tensor: letterbox, then colour order, then ``value * scale``."""
-
-    tensor: TensorSpec
-    height: int
-    width: int
-    color: str = "RGB"
-    """Channel order the tensor expects: "RGB" or "BGR". Frames are BGR."""
-    scaling: float = 1 / 255
-    """Factor from uint8 pixel to the real value of the tensor; 1.0 where the graph does it itself."""
-    letterbox: str = "centre"
-    pad_value: int = 114
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """Deployment defaults of the detector."""
-
-    confidence: float = 0.25
-    iou: float = 0.45
-    max_detections: int = 300
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """Everything the device must know. ``files`` maps relative POSIX paths to sha256 hex digests."""
-
-    variant: str
-    names: tuple[str, ...]
-    target: str
-    board: str
-    precision: str
-    input: InputRule
-    outputs: tuple[TensorSpec, ...]
-    """box_p3, class_p3, box_p4, class_p4, box_p5, class_p5: raw box bins and class logits per level."""
-    model: str
-    """Relative path of the file that the session opens."""
-    strides: tuple[int, ...] = (8, 16, 32)
-    reg_max: int = 16
-    thresholds: Thresholds = Thresholds()
-    tools: dict[str, str] = field(default_factory=dict)
-    """Versions of everything that took part in the compilation."""
-    calibration: dict[str, Any] | None = None
-    """Image count, digest of the images and the rule that chose them; None for float bundles."""
-    parity: dict[str, Any] = field(default_factory=dict)
-    """The artifact against the float model, measured at compile time."""
-    accuracy: dict[str, Any] | None = None
-    """COCO figures measured at compile time; None when no data set was given."""
-    source: dict[str, Any] = field(default_factory=dict)
-    """Checkpoint file name, sha256, training facts."""
-    licence: dict[str, str] = field(default_factory=dict)
-    """Licence of the weights and of the data, as far as the checkpoint states them."""
-    extra: dict[str, Any] = field(default_factory=dict)
-    """What one target alone needs."""
-    files: dict[str, str] = field(default_factory=dict)
-    schema_version: int = SCHEMA_VERSION
+Form = tuple[str, tuple[str, ...]]
+"""Layout of a tensor, and the element types that it may have."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +62,43 @@ class Bundle:
     def model_path(self) -> Path:
         """The file that the session opens."""
         return self.path / self.manifest.model
+
+    def content(self, name: str) -> bytes:
+        """A file's bytes, whose digest is the manifest's: what was checked is what a session loads.
+
+        An artifact that is not sealed yet, in the compiler, lists no digest.
+
+        Raises:
+            BundleError: the manifest lists no such file, or it is missing, changed or no regular file.
+        """
+        digest = self.manifest.files.get(name)
+        if digest is None and self.manifest.files:
+            raise BundleError(
+                f"{self.path}: the manifest lists no digest for {shown(name)}, which this target needs; "
+                "compile the bundle again"
+            )
+        data = entries.content(self.path, name)
+        if digest is not None and hashlib.sha256(data).hexdigest() != digest:
+            raise entries.changed(self.path, name)
+        return data
+
+    def expect(self, image: Form, outputs: Form) -> None:
+        """Check that the tensors are of the form that a session works with.
+
+        Args:
+            image: layout, and the element types that it takes, of the input.
+            outputs: the same of every output.
+
+        Raises:
+            BundleError: the manifest says something else.
+        """
+        pairs = [(self.manifest.input.tensor, image), *((spec, outputs) for spec in self.manifest.outputs)]
+        for spec, (layout, dtypes) in pairs:
+            if spec.layout != layout or spec.dtype not in dtypes:
+                raise BundleError(
+                    f"{self.path}: {printable(spec.name)} is {spec.layout} {spec.dtype} in the manifest, a model for "
+                    f"{printable(self.manifest.target)} has {layout} {' or '.join(dtypes)}; compile the bundle again"
+                )
 
     @property
     def digest(self) -> str:
@@ -253,98 +226,15 @@ def read(path: str | Path, verify: bool = True) -> Bundle:
         verify: hash every file (a few milliseconds per 10 MB).
 
     Raises:
-        BundleError: missing, of a newer schema, malformed, incomplete, changed, or naming a file outside the folder.
+        BundleError: missing, of a newer schema, malformed, incomplete, changed, or holding what the manifest does not
+            list.
     """
     folder = Path(path)
-    manifest = _parse(folder, _load_json(folder))
-    for name in (*manifest.files, manifest.model):
-        _inside(folder, name)
-    if manifest.model not in manifest.files:
-        raise BundleError(f"{folder}: the manifest lists no digest for {manifest.model}; compile the bundle again")
+    manifest = parse(entries.manifest_bytes(folder), printable(folder / MANIFEST))
+    present = entries.listed_files(folder, manifest)
     for name, digest in manifest.files.items():
-        if not (folder / name).is_file():
+        if name not in present:
             raise BundleError(f"{folder}: {name} is missing; copy the whole bundle folder again")
-        try:
-            changed = verify and sha256(folder / name) != digest
-        except OSError as error:
-            raise BundleError(f"{folder}: {name} cannot be read: {error.strerror or error}") from None
-        if changed:
-            raise BundleError(f"{folder}: {name} was changed since it was compiled (sha256 differs); copy it again")
+        if verify and entries.digest(folder, name) != digest:
+            raise entries.changed(folder, name)
     return Bundle(folder, manifest)
-
-
-def _load_json(folder: Path) -> dict[str, Any]:
-    if not folder.is_dir():
-        raise BundleError(f"no bundle at {folder}; expected a folder written by edge-yolov9 compile")
-    try:
-        data = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BundleError(f"{folder} holds no {MANIFEST}; it is not a bundle") from None
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{folder / MANIFEST} cannot be read as JSON: {error}") from None
-    if not isinstance(data, dict):
-        raise BundleError(f"{folder / MANIFEST} is not a JSON object")
-    version = data.get("schema_version")
-    if not isinstance(version, int) or version > SCHEMA_VERSION:
-        raise BundleError(
-            f"{folder}: manifest schema {version!r}, this edge-yolov9 reads up to {SCHEMA_VERSION}; "
-            "update edge-yolov9 or compile the bundle again"
-        )
-    return data
-
-
-def _parse(folder: Path, data: dict[str, Any]) -> Manifest:
-    try:
-        given = _known(Manifest, data)
-        given["input"] = InputRule(**{**_known(InputRule, data["input"]), "tensor": _tensor(data["input"]["tensor"])})
-        given["outputs"] = tuple(_tensor(item) for item in data["outputs"])
-        given["thresholds"] = Thresholds(**_known(Thresholds, data.get("thresholds", {})))
-        given["names"] = tuple(str(name) for name in data["names"])
-        given["strides"] = tuple(int(stride) for stride in data.get("strides", (8, 16, 32)))
-        manifest = Manifest(**given)
-        _check_values(manifest)
-    except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"{folder / MANIFEST} is malformed: {type(error).__name__}: {error}") from None
-    return manifest
-
-
-def _check_values(manifest: Manifest) -> None:
-    """ValueError for what no session can work with."""
-    if len(manifest.outputs) != 2 * len(manifest.strides) or not manifest.names:
-        raise ValueError("six output tensors and class names are expected")
-    if not all(isinstance(value, str) for value in manifest.files.values()):
-        raise ValueError("files must map paths to digests")
-    size = {manifest.input.height, manifest.input.width}
-    scales = [spec.scale for spec in manifest.outputs if spec.scale is not None]
-    if not all(value > 0 for value in (*size, manifest.reg_max, *manifest.strides, *scales)):
-        raise ValueError("height, width, reg_max, strides and scales must be above 0")
-    boxes = manifest.outputs[::2]
-    if not size <= {*manifest.input.tensor.shape} or any(4 * manifest.reg_max not in spec.shape for spec in boxes):
-        raise ValueError("the shapes of the tensors do not fit height, width and reg_max")
-    if manifest.precision not in ("fp32", "fp16", "int8"):
-        raise ValueError(f"precision must be fp32, fp16 or int8, got {manifest.precision!r}")
-
-
-def _tensor(data: Mapping[str, Any]) -> TensorSpec:
-    return TensorSpec(**{**_known(TensorSpec, data), "shape": tuple(int(size) for size in data["shape"])})
-
-
-def _known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries of ``data`` that ``cls`` has, each of its type in JSON; others are of a later change and ignored."""
-    if not isinstance(data, Mapping):
-        raise TypeError(f"{cls.__name__} must be an object, got {data!r}")
-    types = {f.name: str(f.type) for f in fields(cls)}
-    given = {key: value for key, value in data.items() if key in types}
-    for key, value in given.items():
-        kinds = KINDS.get(types[key].removesuffix(" | None"))
-        if kinds and type(value) not in kinds and not (value is None and types[key].endswith("None")):
-            raise TypeError(f"{key} must be {types[key]}, got {value!r}")
-    return given
-
-
-def _inside(folder: Path, name: str) -> None:
-    """Refuse absolute paths, ``..`` and links that leave the folder."""
-    pure = PurePosixPath(name)
-    root = folder.resolve()
-    if pure.is_absolute() or ".." in pure.parts or "\\" in name or not (root / name).resolve().is_relative_to(root):
-        raise BundleError(f"{folder}: the manifest names {name!r}, which lies outside the bundle; do not trust it")

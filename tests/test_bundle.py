@@ -7,11 +7,11 @@ import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
-from edge_yolov9 import bundle as bundles
+from edge_yolov9 import entries
 from edge_yolov9.bundle import (
     MANIFEST,
     SCHEMA_VERSION,
@@ -26,7 +26,7 @@ from edge_yolov9.bundle import (
 from edge_yolov9.errors import BundleError
 
 OUTPUTS = tuple(
-    TensorSpec(f"{kind}_p{level}", (1, channels, 4, 4), "float32", "NCHW")
+    TensorSpec(f"{kind}_p{level}", (1, channels, 32 >> level, 32 >> level), "float32", "NCHW")
     for level in (3, 4, 5)
     for kind, channels in (("box", 64), ("class", 2))
 )
@@ -185,9 +185,13 @@ def test_the_digest_names_the_content(bundle: Path, tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_one_clear_line(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path) -> str:
-        raise PermissionError(13, "Permission denied", str(path))
+    opened = entries.open_file
 
-    monkeypatch.setattr(bundles, "sha256", refuse)
+    def refuse(folder: Path, name: str, limit: int) -> BinaryIO:
+        if name == MANIFEST:
+            return opened(folder, name, limit)
+        raise PermissionError(13, "Permission denied", str(folder / name))
+
+    monkeypatch.setattr(entries, "open_file", refuse)
     with pytest.raises(BundleError, match=r"model\.onnx cannot be read: Permission denied"):
         read(bundle)

@@ -118,7 +118,7 @@ def test_a_file_that_comes_into_the_folder_meanwhile_is_not_lost(tmp_path: Path)
             notes_beside(tmp_path / "bundle")
 
     make(tmp_path / "bundle")
-    with pytest.raises(BundleError, match=r"bundle holds notes\.txt"):
+    with pytest.raises(BundleError, match=r"bundle holds 'notes\.txt'"):
         meanwhile()
     assert names(tmp_path) == ["bundle"]
     assert names(tmp_path / "bundle") == [MANIFEST, "model.onnx", "notes.txt"]

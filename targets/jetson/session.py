@@ -42,6 +42,7 @@ def open_sessions(bundle: Bundle, threads: int | None, count: int) -> list[Tenso
         BundleError: TensorRT does not accept the bundle.
         TargetError: the bundle wants a DLA that is not there.
     """
+    bundle.expect(("NCHW", ("float32",)), ("NCHW", ("float32",)))
     trt = import_tensorrt()
     cuda = Cuda()  # before anything of TensorRT: without a driver that ends the process
     loaded = engines.load(trt, cuda, bundle, partial(_wrong, trt, cuda, bundle))

@@ -6,7 +6,6 @@ from .. import quiet  # noqa: F401  (before the runtime)
 
 # isort: split
 
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -19,15 +18,22 @@ from edge_yolov9.cpu import cores
 from edge_yolov9.errors import BundleError, InferenceError
 from edge_yolov9.registry import Session
 
+from ..whole_onnx import read_onnx
+
 DTYPES: dict[str, np.dtype[Any]] = {
     "tensor(float)": np.dtype(np.float32),
     "tensor(float16)": np.dtype(np.float16),
 }
 """Element types that the input and the outputs may have."""
 
+FLOAT = ("NCHW", ("float32", "float16"))
+
 # ONNX Runtime derives its exceptions from Exception alone and exports no base class for them.
 FAILURES: tuple[type[Exception], ...] = (
     RuntimeError,
+    ValueError,  # names that are not UTF-8, and what pybind11 makes of the C++ library's own exceptions
+    TypeError,
+    MemoryError,
     *(
         kind
         for kind in vars(ort.capi.onnxruntime_pybind11_state).values()
@@ -47,15 +53,17 @@ def open_sessions(bundle: Bundle, threads: int | None, count: int) -> list[OnnxS
     Raises:
         BundleError: ONNX Runtime cannot read the model, or it is not the one that the manifest describes.
     """
-    path = _model(bundle)
+    bundle.expect(FLOAT, FLOAT)
+    name = bundle.manifest.extra.get("portable", bundle.manifest.model)
+    data = read_onnx(bundle, name)
     options = ort.SessionOptions()
     options.log_severity_level = 3  # errors only
     if threads is not None or count > 1:
         options.intra_op_num_threads = max(1, (threads or cores()) // count)
     try:
-        model = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        model = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except FAILURES as error:
-        raise BundleError(f"{bundle.path}: ONNX Runtime cannot open {path.name}: {_line(error)}") from error
+        raise BundleError(f"{bundle.path}: ONNX Runtime cannot open {name}: {_line(error)}") from error
     return [OnnxSession(bundle, model) for _ in range(count)]
 
 
@@ -116,14 +124,6 @@ class OnnxSession(Session):
     def close(self) -> None:
         """Free the model. Calling it twice does no harm."""
         self._session = None
-
-
-def _model(bundle: Bundle) -> Path:
-    """The ONNX file to open; one that the manifest hashes, once the bundle is sealed."""
-    name = bundle.manifest.extra.get("portable", bundle.manifest.model)
-    if not isinstance(name, str) or (bundle.manifest.files and name not in bundle.manifest.files):
-        raise BundleError(f"{bundle.path}: the manifest names {name!r} but lists no digest for it; compile it again")
-    return bundle.path / name
 
 
 def _line(error: Exception) -> str:

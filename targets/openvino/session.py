@@ -6,6 +6,7 @@ from .. import quiet  # noqa: F401  (before the runtime)
 
 # isort: split
 
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ from edge_yolov9.registry import Session
 from edge_yolov9.text import logger
 
 log = logger(__name__)
+
+FAILURES = (RuntimeError, ValueError, TypeError, MemoryError)
+"""What OpenVINO raises, and what pybind11 makes of the C++ library's own exceptions."""
 
 WHOLE_KERNELS = {"SNIPPETS_MODE": "DISABLE"}
 """Lets the CPU plugin put a residual add into the convolution before it; else its own generated kernels take the add
@@ -41,6 +45,7 @@ def open_sessions(bundle: Bundle, threads: int | None, count: int) -> list[OpenV
     Raises:
         BundleError: OpenVINO cannot read the model, or it is not the one that the manifest describes.
     """
+    bundle.expect(("NHWC", ("uint8",)), ("NCHW", ("float32",)))
     try:
         wanted = str(bundle.manifest.extra.get("device", "CPU"))
         device = wanted if present(wanted) else "CPU"
@@ -50,7 +55,7 @@ def open_sessions(bundle: Bundle, threads: int | None, count: int) -> list[OpenV
         compiled = _compiled(bundle, device, _properties(bundle, device, threads, count))
         _check_input(bundle, compiled)
         return [OpenVINOSession(bundle, compiled, note) for _ in range(count)]
-    except RuntimeError as error:
+    except FAILURES as error:
         reason = _last_line(error)
         raise BundleError(f"{bundle.path}: OpenVINO cannot open {bundle.manifest.model}: {reason}") from error
 
@@ -83,7 +88,7 @@ class OpenVINOSession(Session):
             self._image = image  # its memory is the input, also for what comes after this call
             self._request.set_input_tensor(ov.Tensor(image[None], shared_memory=True))
             self._request.infer(share_outputs=True)  # else it copies all of them into a result that nobody wants
-        except RuntimeError as error:
+        except FAILURES as error:
             raise InferenceError(f"OpenVINO failed to run the model: {_last_line(error)}") from error
         return list(self._outputs)
 
@@ -103,12 +108,27 @@ class OpenVINOSession(Session):
 
 def _compiled(bundle: Bundle, device: str, properties: dict[str, Any]) -> Any:
     core = ov.Core()
+    model = _model(core, bundle)
     if device == "CPU" and bundle.manifest.precision == "int8":
         try:
-            return core.compile_model(bundle.model_path, device, {**properties, **WHOLE_KERNELS})
+            return core.compile_model(model, device, {**properties, **WHOLE_KERNELS})
         except RuntimeError:
             log.debug("OpenVINO %s does not take %s", ov.__version__, WHOLE_KERNELS)
-    return core.compile_model(bundle.model_path, device, properties)
+    return core.compile_model(model, device, properties)
+
+
+def _model(core: Any, bundle: Bundle) -> Any:
+    """The graph, from the bytes whose digests are the manifest's.
+
+    Raises:
+        BundleError: the manifest lists no weights.
+        ValueError: the file is of another format, which could name further files.
+    """
+    graph = bundle.content(bundle.manifest.model)
+    if not graph.startswith(b"<"):
+        raise ValueError("it is no OpenVINO IR; compile the bundle again")
+    weights = np.frombuffer(bundle.content(str(PurePosixPath(bundle.manifest.model).with_suffix(".bin"))), np.uint8)
+    return core.read_model(graph, ov.Tensor(weights))
 
 
 def present(device: str) -> bool:

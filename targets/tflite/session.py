@@ -16,13 +16,17 @@ from edge_yolov9.errors import BundleError, InferenceError, RuntimeNotInstalled
 from edge_yolov9.imports import load
 from edge_yolov9.registry import Session
 
+from . import structure
+
 RUNTIMES = ("ai_edge_litert", "tflite_runtime")
+FAILURES = (ValueError, RuntimeError, TypeError, KeyError, MemoryError)
+"""What LiteRT raises: its wrapper in Python, its core, and pybind11."""
 SIGN_BIT = np.uint8(0x80)
 NOT_ON_NPU = "the bundle is for {}, but the model runs on the CPU: no figure is of the NPU"
 
 
 def open_sessions(bundle: Bundle, threads: int | None, count: int) -> list[TfliteSession]:
-    """Load the model and reserve its memory, once per session: interpreters share the mapped file alone.
+    """Load the model and reserve its memory, once per session: interpreters share the file's content alone.
 
     Args:
         bundle: a checked bundle of this target.
@@ -33,20 +37,21 @@ def open_sessions(bundle: Bundle, threads: int | None, count: int) -> list[Tflit
         BundleError: LiteRT does not accept the model file, or it is not what the manifest describes.
         RuntimeNotInstalled: neither runtime is importable.
     """
+    bundle.expect(("NHWC", ("uint8", "int8", "float32")), ("NHWC", ("uint8", "int8", "float32", "float16")))
     each = max(1, (threads or cores()) // count)
+    data = bundle.content(bundle.manifest.model)
     try:
+        structure.check(data)
         with _native_stderr_closed():
-            interpreters = [
-                _interpreter_class()(model_path=str(bundle.model_path), num_threads=each) for _ in range(count)
-            ]
+            interpreters = [_interpreter_class()(model_content=data, num_threads=each) for _ in range(count)]
             for interpreter in interpreters:
                 interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
+        return [TfliteSession(interpreter, bundle) for interpreter in interpreters]
+    except FAILURES as error:
         reason = (str(error).splitlines() or ["no reason given"])[0]
         raise BundleError(
             f"LiteRT does not accept {bundle.model_path}: {reason}; copy the bundle again or compile it anew"
         ) from error
-    return [TfliteSession(interpreter, bundle) for interpreter in interpreters]
 
 
 class TfliteSession(Session):
@@ -90,7 +95,7 @@ class TfliteSession(Session):
             self._interpreter.invoke()
             for buffer, index in zip(self._buffers, self._outputs, strict=True):
                 np.copyto(buffer, self._interpreter.tensor(index)().reshape(buffer.shape))
-        except (ValueError, RuntimeError) as error:
+        except FAILURES as error:
             raise InferenceError(f"LiteRT failed on a frame: {error}") from error
         return [buffer.T for buffer in self._buffers]
 

@@ -29,7 +29,7 @@ Pretend = Callable[..., None]
 def fake_bundle(folder: Path, options: CompileOptions, drop: float) -> bundles.Bundle:
     """A sealed bundle with a model file of its own."""
     outputs = tuple(
-        TensorSpec(f"{kind}_p{level}", (1, 64 if kind == "box" else 1, 1, 1), "float32", "NCHW")
+        TensorSpec(f"{kind}_p{level}", (1, 64 if kind == "box" else 1, 32 >> level, 32 >> level), "float32", "NCHW")
         for level in (3, 4, 5)
         for kind in ("box", "class")
     )

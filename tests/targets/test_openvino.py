@@ -173,8 +173,9 @@ def test_a_device_that_is_not_here_becomes_the_cpu_and_says_so(caplog: pytest.Lo
 @pytest.mark.parametrize("content", [b"", b"<net>" * 10])
 def test_a_corrupt_model_is_a_bundle_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "model.xml").write_bytes(content)
+    (tmp_path / "model.bin").write_bytes(b"")
     with pytest.raises(BundleError, match=r"OpenVINO cannot open model\.xml") as caught:
-        registry.open_session(Bundle(tmp_path, emitted("fp32").manifest))
+        registry.open_session(Bundle(tmp_path, replace(emitted("fp32").manifest, files={})))
     assert "\n" not in str(caught.value)
 
 

@@ -39,7 +39,9 @@ HEARTBEAT = 30.0
 class Recipe:
     """What becomes an engine."""
 
-    onnx: Path
+    onnx: bytes
+    name: str
+    """File of the bundle that ``onnx`` is the content of."""
     precision: str
     typed: bool
     """Types stand in the graph; else builder flags choose."""
@@ -164,11 +166,11 @@ def _attempt(trt: Any, recipe: Recipe, size: int, place: Place, logger: Any) -> 
     builder = trt.Builder(logger)
     network = builder.create_network(_network_flags(trt, recipe.typed))
     parser = trt.OnnxParser(network, logger)
-    if not parser.parse(recipe.onnx.read_bytes()):
+    if not parser.parse(recipe.onnx):
         reasons = [parser.get_error(index).desc() for index in range(parser.num_errors)]
         reason = " ".join(reasons[0].split()) if reasons else last(logger)
         raise BundleError(
-            f"TensorRT {place.tensorrt} does not accept {recipe.onnx}: {reason}; compile the bundle again"
+            f"TensorRT {place.tensorrt} does not accept {recipe.name}: {reason}; compile the bundle again"
         )
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, size)

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_yolov9.bundle import Bundle
-from edge_yolov9.errors import InferenceError
+from edge_yolov9.errors import BundleError, InferenceError
 from edge_yolov9.geometry import letterbox, planes
-from edge_yolov9.text import logger
+from edge_yolov9.manifest import LONGEST_SIDE
+from edge_yolov9.text import logger, shown
 
 from ..names import FRAME, read_extra
 from . import engine as engines
@@ -51,6 +52,8 @@ class Camera:
         if given is None:
             return None
         size = (given.height, given.width)
+        if not all(1 <= side <= LONGEST_SIDE for side in size):
+            raise BundleError(f"{bundle.path}: the manifest's camera has frames of {shown(size)}; compile it again")
         output = bundle.manifest.input.tensor
 
         def wrong(loaded: Loaded) -> str:

@@ -17,6 +17,7 @@ from edge_yolov9.bundle import Bundle
 from edge_yolov9.errors import BundleError, InferenceError
 from edge_yolov9.text import logger
 
+from ...whole_onnx import read_onnx
 from ..names import read_extra
 from . import cache
 from .build import TYPED_SINCE, Recipe, build, last, make_logger, mapped, workspace
@@ -151,12 +152,12 @@ class _Workshop:
         dla = bool(self._extra.dla) and self._part == "model"
         typed = self._place.version >= TYPED_SINCE
         room = workspace((self._extra.workspace_mib or WORKSPACE_MIB) << 20, self._cuda.free_memory())
-        file = onnx_file(self._bundle, self._part, precision, typed)
-        return Recipe(file, precision, typed, room, dla=dla)
+        name = onnx_file(self._bundle, self._part, precision, typed)
+        return Recipe(read_onnx(self._bundle, name), name, precision, typed, room, dla=dla)
 
 
-def onnx_file(bundle: Bundle, part: str, precision: str, typed: bool) -> Path:
-    """The ONNX of the bundle that becomes this engine.
+def onnx_file(bundle: Bundle, part: str, precision: str, typed: bool) -> str:
+    """Name of the ONNX file of the bundle that becomes this engine.
 
     Raises:
         BundleError: the manifest names none.
@@ -173,4 +174,4 @@ def onnx_file(bundle: Bundle, part: str, precision: str, typed: bool) -> Path:
         kind = "ONNX"
     if name not in manifest.files:
         raise BundleError(f"{bundle.path}: the manifest names no {kind}; compile the bundle again")
-    return bundle.path / name
+    return name
