@@ -86,11 +86,6 @@ def planes(image: Image) -> NDArray[np.float32]:
     return result
 
 
-def xyxy_to_xywh(xyxy: Boxes) -> Boxes:
-    """(N, 4) corners -> corner and size."""
-    return np.concatenate((xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]), axis=1)
-
-
 def iou_matrix(a: Boxes, b: Boxes) -> Boxes:
     """Intersection over union (N, M) of boxes ``a`` (N, 4) and ``b`` (M, 4), xyxy."""
     corner = np.maximum(a[:, None, :2], b[None, :, :2])

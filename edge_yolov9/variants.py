@@ -73,13 +73,14 @@ class NeckPlan:
 
 @dataclass(frozen=True)
 class Published:
-    """Figures of the reference at 640 px on COCO val2017, deployed graph (parameters in millions)."""
+    """Figures of the reference, deployed graph."""
 
     params: float
+    """Parameters, millions."""
     gflops: float
+    """Billions of operations at 640 x 640 pixels."""
     ap: float
-    ap50: float
-    ap75: float
+    """AP on COCO val2017 at 640 x 640 pixels, points."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def _medium() -> Variant:
     backbone = BackbonePlan((32, 64, 240, 360, 480), (stem, b3, b4, b5), "aconv")
     # 184, not 180: the published checkpoint rounds this one width up to a multiple of 8.
     neck = NeckPlan((480, 240), b4, b3, 184, b4, 240, b5)
-    return Variant("m", backbone, neck, "icn", Published(20.0, 76.3, 51.4, 68.1, 56.1))
+    return Variant("m", backbone, neck, "icn", Published(20.0, 76.3, 51.4))
 
 
 def _compact() -> Variant:
@@ -176,7 +177,7 @@ def _compact() -> Variant:
     wide = ElanPlan(512, 512, 256, 1)
     backbone = BackbonePlan((64, 128, 256, 512, 512), (stem, b3, wide, wide), "adown")
     neck = NeckPlan((512, 256), wide, ElanPlan(256, 256, 128, 1), 256, wide, 512, wide)
-    return Variant("c", backbone, neck, "icn", Published(25.3, 102.1, 53.0, 70.2, 57.8))
+    return Variant("c", backbone, neck, "icn", Published(25.3, 102.1, 53.0))
 
 
 def _extended() -> Variant:
@@ -185,12 +186,12 @@ def _extended() -> Variant:
     backbone = BackbonePlan((64, 128, 256, 512, 1024), (stem, b3, wide, wide), "adown")
     n4 = ElanPlan(512, 512, 256, 2)
     neck = NeckPlan((512, 256), n4, ElanPlan(256, 256, 128, 2), 256, n4, 512, ElanPlan(512, 1024, 512, 2))
-    return Variant("e", backbone, neck, "fpn", Published(57.3, 189.0, 55.6, 72.8, 60.6), dual_backbone=True)
+    return Variant("e", backbone, neck, "fpn", Published(57.3, 189.0, 55.6), dual_backbone=True)
 
 
 VARIANTS: dict[str, Variant] = {
-    "t": _tiny(1, Published(2.0, 7.7, 38.3, 53.1, 41.3), "t"),
-    "s": _tiny(2, Published(7.1, 26.4, 46.8, 63.4, 50.7), "s"),
+    "t": _tiny(1, Published(2.0, 7.7, 38.3), "t"),
+    "s": _tiny(2, Published(7.1, 26.4, 46.8), "s"),
     "m": _medium(),
     "c": _compact(),
     "e": _extended(),

@@ -38,7 +38,7 @@ def collect(machine: Machine, latency: Latency, before: float | None, beside: fl
 
 
 def governor_warnings(governor: Mapping[str, str] | Missing) -> list[str]:
-    """Of clocks that are not held at their greatest."""
+    """Warning of clocks that are not held at their greatest."""
     if isinstance(governor, Missing):
         return []
     others = sorted(set(governor.values()) - {"performance"})
@@ -48,14 +48,14 @@ def governor_warnings(governor: Mapping[str, str] | Missing) -> list[str]:
 
 
 def load_warnings(when: str, cores: float | None) -> list[str]:
-    """Of other programs."""
+    """Warning of other programs."""
     if cores is None:
         return [f"the load of others {when} is {Missing('/proc/stat cannot be read')}"]
     return [f"other programs kept {cores:.1f} cores busy {when}"] if cores > OTHER_LOAD else []
 
 
 def length_warnings(seconds: float, frames: int) -> list[str]:
-    """Of runs that are too short for what is said about them."""
+    """Warnings of runs that are too short for what is said about them."""
     warnings = []
     if seconds < LEAST_SECONDS:
         warnings.append(f"the sustained run took {seconds:.0f} s; heat shows after {LEAST_SECONDS:.0f} s or more")
@@ -65,7 +65,7 @@ def length_warnings(seconds: float, frames: int) -> list[str]:
 
 
 def noise_warnings(total: Many) -> list[str]:
-    """Of latency that moved while it was measured."""
+    """Warning of latency that moved while it was measured."""
     low, high = total.rounds
     share = (high - low) / total.p50
     if share <= UNSTEADY:

@@ -52,7 +52,7 @@ class Footprint:
     startup_ms: Mapping[str, Few]
     """Each of :data:`startup.STEPS`, and ``to_first_result``, their sum, over the same processes."""
     first_startup_ms: Mapping[str, float]
-    """The same of one more process before them, which found cold caches and may have built an engine."""
+    """Start-up of one more process before them, which met cold caches and may have built an engine."""
 
 
 def measure_footprint(bundle: Bundle, runtime: str | None = None, threads: int | None = None) -> Footprint:
@@ -75,7 +75,7 @@ def measure_footprint(bundle: Bundle, runtime: str | None = None, threads: int |
 
 
 def memory_spread(memory: Sequence[Mapping[str, float | None]]) -> dict[str, Few | Missing]:
-    """Spread of each figure over the processes; missing where the system did not tell it."""
+    """Spread of each figure over the processes; missing where the system does not state it."""
     known = {name: [mb for mb in (process[name] for process in memory) if mb is not None] for name in memory[0]}
     return {name: few(mbs) if mbs else Missing("/proc/self/status cannot be read") for name, mbs in known.items()}
 

@@ -1,6 +1,6 @@
 """Figures with their spread: how certain a number is goes into the report beside it.
 
-:class:`Many` summarizes a distribution, :class:`Few` a handful, :class:`Level` what a sensor told over a while.
+:class:`Many` summarizes a distribution, :class:`Few` a handful, :class:`Level` what a sensor read over a while.
 :class:`edge_yolov9.bench.sensors.probe.Missing` stands where there is no figure. Their fields are the keys of JSON.
 """
 
@@ -123,7 +123,7 @@ class Few(Measurement):
 
 @dataclass(frozen=True)
 class Level:
-    """What a sensor told over a sustained run, and before it (``idle``); None where it did not answer."""
+    """What a sensor read over a sustained run, and before it (``idle``); None where it did not answer."""
 
     idle: float | None
     mean: float

@@ -68,8 +68,8 @@ def resident(field: str, root: Path = Path("/")) -> float | None:
         status = (root / "proc/self/status").read_text()
     except OSError:
         return None
-    found = re.search(rf"^{field}:\s+(\d+) kB", status, re.MULTILINE)
-    return int(found[1]) * 1024 / MB if found else None
+    line = re.search(rf"^{field}:\s+(\d+) kB", status, re.MULTILINE)
+    return int(line[1]) * 1024 / MB if line else None
 
 
 if __name__ == "__main__":

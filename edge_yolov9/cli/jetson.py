@@ -13,7 +13,8 @@ import click
 
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.cli._output import check_writable, write_json
-from edge_yolov9.cli._terminal import echo
+from edge_yolov9.cli._terminal import echo, echo_lines
+from edge_yolov9.text import table
 
 
 @click.group()
@@ -94,12 +95,12 @@ def _show(heads: list[Any], precision: str, bundle: Bundle) -> None:
     facts = bundle.manifest.extra.get("check")
     of = facts.get("of") if isinstance(facts, dict) else "pictures"
     echo(f"{precision} on the bundle's {of}; errors in logits, signal to noise in dB against the float model")
-    echo(f"{'':<10}{'largest':>10}{'rms':>10}{'engine':>9}{'graph':>9}{'least':>9}")
+    rows = [("", "largest", "rms", "engine", "graph", "least", "")]
     for head in heads:
-        figures = (
-            f"{head.max_abs:>10.4f}{head.rms:>10.4f}{head.sqnr_db:>9.1f}{head.graph_db:>9.1f}{head.least_db:>9.1f}"
-        )
-        echo(f"{head.name:<10}{figures}  {'good' if head.good else 'OFF'}")
+        errors = (f"{head.max_abs:.4f}", f"{head.rms:.4f}")
+        decibels = (f"{head.sqnr_db:.1f}", f"{head.graph_db:.1f}", f"{head.least_db:.1f}")
+        rows.append((head.name, *errors, *decibels, "good" if head.good else "OFF"))
+    echo_lines(table(rows))
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from edge_yolov9.cli._output import write_json
-from edge_yolov9.cli._terminal import echo
+from edge_yolov9.cli._terminal import echo, echo_lines
+from edge_yolov9.text import table
 
 
 @click.command()
@@ -48,10 +49,12 @@ def targets(device: str | None, json_file: str | None) -> None:
     if device is not None:
         found = _only(found, device, unread)
     if json_file != "-":
-        for name, entry in found.items():
-            _show(name, entry)
-            if device is not None:
-                _explain(entry, entry["boards"].get(device, {}))
+        rows = [(name, _rows(name, entry)) for name, entry in found.items()]
+        if device is None:
+            echo_lines(table([row for _, part in rows for row in part], texts=3))
+        for name, part in rows if device is not None else ():
+            echo_lines(table(part, texts=3))
+            echo_lines(table(_explained(found[name], found[name]["boards"].get(device, {})), texts=2))
     for line in dict.fromkeys(unread):
         echo(line, err=True)
     if json_file is not None:
@@ -73,28 +76,32 @@ def _only(found: dict[str, Any], device: str, unread: list[str]) -> dict[str, An
     return chosen
 
 
-def _show(name: str, entry: dict[str, Any]) -> None:
+def _rows(name: str, entry: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """A target and its boards: name, title, what works."""
     works = f"works here ({entry['runtime']})" if entry["runtime"] else "runtime not installed here"
     if "fault" in entry:
         works = f"installed, does not load: {entry['fault']}"
     brought = f", by {entry['distribution']}" if "distribution" in entry else ""
-    echo(f"{name:<10}{entry['title']:<40}{works}{brought}")
+    rows = [(name, entry["title"], f"{works}{brought}")]
     for board, profile in entry["boards"].items():
         tested = ", ".join(profile["tested"]) or "untested"
-        echo(f"  {board:<18}{profile['title']:<42}{'/'.join(profile['precisions'])}; {tested}")
+        rows.append((f"  {board}", profile["title"], f"{'/'.join(profile['precisions'])}; {tested}"))
+    return rows
 
 
-def _explain(entry: Mapping[str, Any], profile: Mapping[str, Any]) -> None:
+def _explained(entry: Mapping[str, Any], profile: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Every line of a profile, and what the system releases that it names bring."""
     releases = entry.get("releases", {})
+    rows = []
     for key, value in profile.items():
         if isinstance(value, list) and value and all(str(item) in releases for item in value):
             for release in value:
                 brings = ", ".join(f"{part} {version}" for part, version in releases[str(release)].items())
-                echo(f"    {key:<20}{release}: {brings}")
+                rows.append((f"    {key}", f"{release}: {brings}"))
         elif isinstance(value, dict):
             for part, text in value.items():
-                echo(f"    {key:<20}{part}: {text}")
+                rows.append((f"    {key}", f"{part}: {text}"))
         else:
             shown = ", ".join(map(str, value)) if isinstance(value, list) else value
-            echo(f"    {key:<20}{shown if shown != '' else 'none'}")
+            rows.append((f"    {key}", str(shown if shown != "" else "none")))
+    return rows

@@ -90,7 +90,7 @@ class Column:
     footprint: Footprint | None = None
     accuracy: AccuracySection | None = None
     detections: DetectionsEntry | None = None
-    """Of ``detections.json`` alone."""
+    """Detections that are still to be scored; in ``detections.json`` alone."""
     worst_pictures: tuple[Any, ...] = ()
     """Contact sheets, paths beside the file; what does not look like one of ours is passed over."""
 

@@ -112,7 +112,7 @@ def _html(block: Block) -> str:
 
 
 def as_markdown(page: Page) -> str:
-    """The same for a pull request or a wiki; pictures are files beside it."""
+    """A page for a pull request or a wiki; pictures are files beside it."""
     return "\n\n".join(_markdown(block) for block in page) + "\n"
 
 

@@ -22,7 +22,7 @@ SHOWN = 6
 ROWS = 3
 """Images of a contact sheet: as many as are still to be recognized on a printed page."""
 IOU = 0.5
-"""Least overlap of an object that counts as found."""
+"""Least overlap of an object that counts as detected."""
 PANEL = 440
 """Longer side of a picture on the sheet, pixels."""
 BAR = 26
@@ -98,9 +98,9 @@ def _row(mistakes: Mistakes, frame: Image, record: ImageRecord, detections: Dete
     picture = np.asarray(small, np.uint8)
     names = [detections.names[index] for index in record.class_id]  # truth has no confidence to write
     objects = boxes(picture, record.xyxy * np.float32(scale), names, class_colours(record.class_id))
-    found = replace(detections, xyxy=detections.xyxy * np.float32(scale)).draw(picture)
+    detected = replace(detections, xyxy=detections.xyxy * np.float32(scale)).draw(picture)
     left = _titled(objects, f"there: {Path(mistakes.image).name}")
-    right = _titled(found, f"found: {mistakes}")
+    right = _titled(detected, f"found: {mistakes}")
     return np.hstack((left, np.full((len(left), 6, 3), 255, np.uint8), right))
 
 

@@ -90,7 +90,7 @@ class Accuracy:
     classes: tuple[ClassAccuracy, ...]
     images: int
     replicates: tuple[Accuracy, ...] = ()
-    """The same with one group of images left out, for each group; see :mod:`edge_yolov9.scoring.noise`."""
+    """Accuracy with one group of images left out, for each group; see :mod:`edge_yolov9.scoring.noise`."""
 
     @property
     def ap(self) -> float:

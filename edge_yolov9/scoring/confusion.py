@@ -12,25 +12,25 @@ from edge_yolov9.detections import Detections
 from edge_yolov9.geometry import iou_matrix
 
 
-def confusion(found: Mapping[int, Detections], split: Split, iou: float = 0.5) -> NDArray[np.int64]:
+def confusion(detections: Mapping[int, Detections], split: Split, iou: float = 0.5) -> NDArray[np.int64]:
     """Count pairs of detection and object that overlap best, whatever their classes; each is used once.
 
     Args:
-        found: detections by ``image_id``, above the confidence at which the detector will be used.
+        detections: by ``image_id``, above the confidence at which the detector will be used.
         split: ground truth; crowd regions are left out.
         iou: least overlap of a pair.
 
     Returns:
-        (nc + 1, nc + 1): row the class found, column the true class. The last row counts objects that were missed, the
-        last column detections where nothing is.
+        (nc + 1, nc + 1): row the class detected, column the true class. The last row counts objects that were missed,
+        the last column detections where nothing is.
     """
     count = len(split.names)
     matrix = np.zeros((count + 1, count + 1), np.int64)
     for record in split.images:
         boxes, classes = record.xyxy[~record.iscrowd], record.class_id[~record.iscrowd]
-        detections = found.get(record.image_id)
-        own = np.zeros((0, 4), np.float32) if detections is None else detections.xyxy
-        labels = [] if detections is None else detections.class_id.tolist()
+        detected = detections.get(record.image_id)
+        own = np.zeros((0, 4), np.float32) if detected is None else detected.xyxy
+        labels = [] if detected is None else detected.class_id.tolist()
         pairs = match(own, boxes, iou)
         for row, column in pairs:
             matrix[labels[row], classes[column]] += 1

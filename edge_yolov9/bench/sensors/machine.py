@@ -137,8 +137,8 @@ def soc(root: Path = ROOT) -> str | Missing:
 
 def memory(root: Path = ROOT) -> int | Missing:
     """Main memory in MB."""
-    found = re.search(r"^MemTotal:\s+(\d+) kB", text(root / "proc/meminfo") or "", re.MULTILINE)
-    return round(int(found[1]) * 1024 / 1e6) if found else Missing("/proc/meminfo cannot be read")
+    total = re.search(r"^MemTotal:\s+(\d+) kB", text(root / "proc/meminfo") or "", re.MULTILINE)
+    return round(int(total[1]) * 1024 / 1e6) if total else Missing("/proc/meminfo cannot be read")
 
 
 def governors(root: Path = ROOT) -> dict[str, str]:
@@ -166,16 +166,16 @@ def power_mode() -> str | Missing:
 def jetpack(root: Path = ROOT) -> str | Missing:
     """JetPack and Jetson Linux, from ``/etc/nv_tegra_release``."""
     release = text(root / "etc/nv_tegra_release") or ""
-    found = re.search(r"R(\d+) \(release\), REVISION: (\d+)\.(\d+)", release)
-    if not found:
+    stated = re.search(r"R(\d+) \(release\), REVISION: (\d+)\.(\d+)", release)
+    if not stated:
         return Missing("no /etc/nv_tegra_release; not a Jetson")
-    number_, major, minor = (int(part) for part in found.groups())
+    number_, major, minor = (int(part) for part in stated.groups())
     name = JETPACKS.get((number_, major))
     return f"JetPack {name} (R{number_}.{major}.{minor})" if name else f"R{number_}.{major}.{minor}"
 
 
 def _threads(bundle: Bundle, runtime: str) -> str:
-    """What our sessions take unless told otherwise."""
+    """CPU threads that our sessions take by default."""
     on_cpu = target(runtime).sessions is None and bundle.manifest.extra.get("device", "CPU") == "CPU"
     return f"{cores()}, one per physical core" if on_cpu else "the runtime's default"
 
@@ -188,8 +188,8 @@ def _usable() -> int:
 
 
 def _release(root: Path) -> str:
-    found = re.search(r'^PRETTY_NAME="?([^"\n]+)', text(root / "etc/os-release") or "", re.MULTILINE)
-    return found[1] if found else platform.platform()
+    pretty = re.search(r'^PRETTY_NAME="?([^"\n]+)', text(root / "etc/os-release") or "", re.MULTILINE)
+    return pretty[1] if pretty else platform.platform()
 
 
 def installed_runtime(name: str) -> Runtime:
@@ -207,7 +207,7 @@ def _stated(module: str) -> str | Missing:
     try:
         return f"{module} {importlib.import_module(module).__version__}"
     except (ImportError, OSError, AttributeError) as error:
-        return Missing(f"{module} does not tell its version ({error})")
+        return Missing(f"{module} does not state its version ({error})")
 
 
 def _version(name: str) -> str | None:

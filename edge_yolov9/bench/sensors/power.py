@@ -16,7 +16,7 @@ from edge_yolov9.bench.sensors.probe import command, matching, number, text
 
 Watts = dict[str, float]
 LEAST_S = 0.05
-"""The shortest span over which energy counters tell power."""
+"""The shortest span over which energy counters give power."""
 
 
 class Meter(Protocol):
@@ -28,7 +28,7 @@ class Meter(Protocol):
     """What the total is the power of."""
 
     def watts(self) -> Watts:
-        """Watts by rail, and ``total``; empty where there is nothing to tell yet, or no more."""
+        """Watts by rail, and ``total``; empty where there is no reading yet, or no more."""
         ...
 
     def close(self) -> None:
@@ -36,11 +36,11 @@ class Meter(Protocol):
         ...
 
 
-def with_total(found: Watts, summed: list[str]) -> Watts:
-    """``found`` with the sum of some of its rails as ``total``; empty when one of them could not be read."""
-    if not all(rail in found for rail in summed):
+def with_total(rails: Watts, summed: list[str]) -> Watts:
+    """``rails`` with the sum of some of its rails as ``total``; empty when one of them could not be read."""
+    if not all(rail in rails for rail in summed):
         return {}
-    return {**found, "total": sum(found[rail] for rail in summed)}
+    return {**rails, "total": sum(rails[rail] for rail in summed)}
 
 
 class Rapl:
@@ -71,14 +71,14 @@ class Rapl:
             return {}
         energy = self._energy()
         self._time, self._before = now, energy
-        found = {}
+        by_zone = {}
         for name in energy.keys() & before.keys():
             used = energy[name] - before[name]
             if used < 0:  # the counter wrapped
                 used += number(self._zones[name] / "max_energy_range_uj") or 0
-            found[name] = used / 1e6 / seconds
-        summed = [name for name in found if re.fullmatch(r"package-\d+(/dram)?", name)]
-        return with_total(dict(sorted(found.items())), summed) if summed else {}
+            by_zone[name] = used / 1e6 / seconds
+        summed = [name for name in by_zone if re.fullmatch(r"package-\d+(/dram)?", name)]
+        return with_total(dict(sorted(by_zone.items())), summed) if summed else {}
 
     def close(self) -> None:
         pass
@@ -107,8 +107,8 @@ class Pmic:
             )
 
     def watts(self) -> Watts:
-        found = parse_pmic(command("vcgencmd", "pmic_read_adc") or "")
-        return with_total(found, list(found)) if found else {}
+        rails = parse_pmic(command("vcgencmd", "pmic_read_adc") or "")
+        return with_total(rails, list(rails)) if rails else {}
 
     def close(self) -> None:
         pass
@@ -140,8 +140,8 @@ class Ina2xx:
 
     def watts(self) -> Watts:
         read = {rail: number(file) for rail, file in self._rails.items()}
-        found = {rail: value / 1e6 for rail, value in read.items() if value is not None}
-        return with_total(found, list(self._rails)) if found else {}
+        rails = {rail: value / 1e6 for rail, value in read.items() if value is not None}
+        return with_total(rails, list(self._rails)) if rails else {}
 
     def close(self) -> None:
         pass

@@ -12,11 +12,11 @@ from edge_yolov9.bench.sensors.probe import ROOT, command, matching, number, tex
 NOT_A_SENSOR = re.compile(r"PMIC-Die", re.IGNORECASE)
 """Older Jetsons report a constant under this name."""
 
-
 PROCESSOR = re.compile(r"cpu|gpu|soc|tj|pkg|package|core|tctl", re.IGNORECASE)
-
+"""Sensors of the processor."""
 
 GPU = re.compile(r"gpu|ga10b|gv11b|gp10b|gm20b|v3d", re.IGNORECASE)
+"""devfreq devices that are GPUs."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,15 @@ class Reading:
     time: float
     """``time.monotonic()``."""
     celsius: Mapping[str, float] = field(default_factory=dict)
+    """Temperature by sensor."""
     mhz: Mapping[str, float] = field(default_factory=dict)
+    """Clock by CPU policy and GPU."""
     held_back: int | None = None
-    """``vcgencmd get_throttled``."""
+    """Bits of ``vcgencmd get_throttled``."""
     events: int | None = None
     """Intel's count of thermal throttling since the system started."""
     watts: Mapping[str, float] = field(default_factory=dict)
+    """Power by rail, and ``total``."""
 
     @property
     def hottest(self) -> float | None:
@@ -42,36 +45,36 @@ class Reading:
 
 def temperatures(root: Path = ROOT) -> dict[str, float]:
     """Degrees Celsius by thermal zone and hwmon sensor."""
-    found: dict[str, float] = {}
+    celsius: dict[str, float] = {}
     for zone in matching(root, "sys/class/thermal/thermal_zone*"):
-        _add(found, text(zone / "type") or zone.name, zone / "temp")
+        _add(celsius, text(zone / "type") or zone.name, zone / "temp")
     for sensor in matching(root, "sys/class/hwmon/hwmon*/temp*_input"):
         label = text(sensor.with_name(sensor.name.replace("_input", "_label"))) or sensor.name.removesuffix("_input")
-        _add(found, f"{text(sensor.with_name('name')) or sensor.parent.name} {label}", sensor)
-    return found
+        _add(celsius, f"{text(sensor.with_name('name')) or sensor.parent.name} {label}", sensor)
+    return celsius
 
 
-def _add(found: dict[str, float], name: str, file: Path) -> None:
+def _add(celsius: dict[str, float], name: str, file: Path) -> None:
     value = number(file)
     if value is not None and not NOT_A_SENSOR.search(name):
-        found[name] = value / 1000
+        celsius[name] = value / 1000
 
 
 def clocks(root: Path = ROOT) -> dict[str, float]:
     """MHz by cpufreq policy and GPU; of a machine without cpufreq, what ``/proc/cpuinfo`` states."""
-    found: dict[str, float] = {}
+    mhz: dict[str, float] = {}
     for policy in matching(root, "sys/devices/system/cpu/cpufreq/policy*"):
         value = number(policy / "scaling_cur_freq")
         if value is not None:
-            found[f"cpu {policy.name}"] = value / 1000
-    if not found:
+            mhz[f"cpu {policy.name}"] = value / 1000
+    if not mhz:
         stated = re.findall(r"^cpu MHz\s*:\s*([\d.]+)", text(root / "proc/cpuinfo") or "", re.MULTILINE)
-        found |= {f"cpu {index} (cpuinfo)": float(value) for index, value in enumerate(stated)}
+        mhz |= {f"cpu {index} (cpuinfo)": float(value) for index, value in enumerate(stated)}
     for device in matching(root, "sys/class/devfreq/*"):
         value = number(device / "cur_freq")
         if value is not None and GPU.search(device.name):
-            found[f"gpu {device.name}"] = value / 1e6
-    return found
+            mhz[f"gpu {device.name}"] = value / 1e6
+    return mhz
 
 
 def throttle_events(root: Path = ROOT) -> int | None:
@@ -85,9 +88,9 @@ def throttle_events(root: Path = ROOT) -> int | None:
 
 def held_back(root: Path = ROOT) -> int | None:
     """Raspberry Pi's throttling bits; without vcgencmd, the kernel's under-voltage alarm alone."""
-    found = re.search(r"throttled=0x([0-9a-fA-F]+)", command("vcgencmd", "get_throttled") or "")
-    if found:
-        return int(found[1], 16)
+    bits = re.search(r"throttled=0x([0-9a-fA-F]+)", command("vcgencmd", "get_throttled") or "")
+    if bits:
+        return int(bits[1], 16)
     for name in matching(root, "sys/class/hwmon/hwmon*/name"):
         if text(name) == "rpi_volt":
             alarm = number(name.with_name("in0_lcrit_alarm"))

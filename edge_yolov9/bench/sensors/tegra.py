@@ -33,19 +33,19 @@ class Ina3221:
             raise LookupError("the INA3221 power monitor does not let itself be read")
 
     def watts(self) -> Watts:
-        found = {}
+        rails = {}
         for label, (volt, current) in self._rails.items():
             millivolt, milliampere = number(volt), number(current)
             if millivolt is not None and milliampere is not None:
-                found[label] = millivolt * milliampere / 1e6
-        return with_total(found, self._summed)
+                rails[label] = millivolt * milliampere / 1e6
+        return with_total(rails, self._summed)
 
     def close(self) -> None:
         pass
 
 
 def _channels(root: Path) -> list[tuple[str, tuple[Path, Path]]]:
-    found = []
+    channels = []
     for name in matching(root, "sys/bus/i2c/devices/*/name"):
         if "ina3221" not in (text(name) or ""):
             continue
@@ -54,8 +54,8 @@ def _channels(root: Path) -> list[tuple[str, tuple[Path, Path]]]:
             pair = (label.with_name(f"in{index}_input"), label.with_name(f"curr{index}_input"))
             rail = text(label)
             if rail and rail != UNUSED and pair[1].is_file():
-                found.append((rail, pair))
-    return found
+                channels.append((rail, pair))
+    return channels
 
 
 def _whole(rails: list[str]) -> tuple[str, list[str]]:
@@ -79,7 +79,7 @@ class Tegrastats:
         if program is None:
             raise LookupError("no tegrastats on the PATH")
         self._newest: Watts = {}
-        self._told = threading.Event()
+        self._first_line = threading.Event()
         try:
             self._process = subprocess.Popen(
                 [program, "--interval", str(self.INTERVAL_MS)],
@@ -92,7 +92,7 @@ class Tegrastats:
             raise LookupError(f"tegrastats does not start ({error.strerror or error})") from None
         self._thread = threading.Thread(target=self._read, name="tegrastats", daemon=True)
         self._thread.start()
-        self._told.wait(first_line_s)
+        self._first_line.wait(first_line_s)
         if not self._newest:
             self.close()
             raise LookupError("tegrastats tells no watts")
@@ -103,9 +103,9 @@ class Tegrastats:
         for line in self._process.stdout:
             self._newest = parse_tegrastats(line)
             if self._newest:
-                self._told.set()
+                self._first_line.set()
         self._newest = {}
-        self._told.set()
+        self._first_line.set()
 
     def watts(self) -> Watts:
         return with_total(self._newest, self._summed)
