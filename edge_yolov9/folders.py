@@ -179,6 +179,16 @@ def followed(path: Path) -> Path:
         raise InputError(f"{path} is a link that leads nowhere; remove it or choose another folder") from None
 
 
+def is_stream(file: Path) -> bool:
+    """Whether a file is written to and never replaced: a device, a pipe, a name of a handle such as /dev/stdout."""
+    try:
+        kind = file.stat().st_mode
+        named = file.is_symlink() and file.parent.resolve() in (Path("/dev"), Path(f"/proc/{os.getpid()}/fd"))
+    except (OSError, RuntimeError, ValueError):
+        return False
+    return named or not (stat.S_ISREG(kind) or stat.S_ISDIR(kind))
+
+
 def tidy(folder: Path) -> None:
     """Remove what killed runs of this user left in ``folder``; what a running process holds stays."""
     with contextlib.suppress(OSError):

@@ -20,7 +20,7 @@ from torch import Tensor
 from edge_yolov9.checkpoint.names import check_names
 from edge_yolov9.checkpoint.torchfile import read_published
 from edge_yolov9.errors import CheckpointError, InputError
-from edge_yolov9.files import open_regular
+from edge_yolov9.files import open_regular, write_whole
 from edge_yolov9.model import YOLOv9, build, load_published, published_tensors
 from edge_yolov9.text import short
 from edge_yolov9.variants import GraphOptions
@@ -99,18 +99,11 @@ def save(checkpoint: Checkpoint, path: str | Path, half: bool = False) -> None:
         "input_size": json.dumps(checkpoint.input_size),
         "facts": json.dumps(checkpoint.facts, ensure_ascii=False),
     }
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(serialize(tensors, metadata))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        write_whole(path, serialize(tensors, metadata))
     except OSError as error:
         raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _stored(key: str, value: Tensor, half: bool) -> Tensor:

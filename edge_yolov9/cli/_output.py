@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from edge_yolov9.errors import InputError
+from edge_yolov9.files import open_partial, put_in_place, write_whole
+from edge_yolov9.folders import is_stream
 from edge_yolov9.text import json_text
 
 
@@ -24,27 +26,25 @@ def write_json(data: Any, path: str | Path) -> None:
         click.echo(text, nl=False)
         return
     file = Path(path)
-    partial: str | None = None
     try:
-        if file.exists() and not (file.is_file() or file.is_dir()):  # /dev/stdout is written to, never replaced
-            file.write_text(text, encoding="utf-8")
+        if is_stream(file):
+            _into_stream(file, text)
             return
-        file.parent.mkdir(parents=True, exist_ok=True)
         if file.is_dir():
             raise InputError(f"cannot write JSON to {file}: it is a folder; name a file")
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=file.parent, prefix=f".{file.name}.partial-", delete=False
-        ) as out:
-            partial = out.name
-            out.write(text)
-        Path(partial).chmod(0o666 & ~_umask())
-        Path(partial).replace(file)
-        partial = None
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, text.encode())
     except OSError as error:
         raise InputError(f"cannot write JSON to {file}: {error.strerror or error}") from error
-    finally:
-        if partial is not None:
-            Path(partial).unlink(missing_ok=True)
+
+
+def _into_stream(file: Path, text: str) -> None:
+    """Write to a device, a pipe, or what another name of standard output stands for."""
+    if os.path.samestat(file.stat(), os.fstat(1)):
+        click.echo(text, nl=False)
+        return
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write(text)
 
 
 class JsonLines:
@@ -57,8 +57,15 @@ class JsonLines:
             InputError: it cannot be written.
         """
         self._path = path
+        file = Path(path)
         try:
-            self._file = Path(path).open("w", encoding="utf-8", buffering=1)  # noqa: SIM115, closed by __exit__
+            if is_stream(file):
+                self._file = file.open("a", encoding="utf-8", buffering=1)
+                return
+            file.parent.mkdir(parents=True, exist_ok=True)
+            handle, partial = open_partial(file)
+            self._file = os.fdopen(handle, "w", encoding="utf-8", buffering=1)
+            put_in_place(partial, file)
         except OSError as error:
             raise self._failure(error) from error
 
@@ -87,25 +94,14 @@ class JsonLines:
                 raise self._failure(error) from error
 
 
-def check_writable(path: str | Path | None) -> None:
-    """Refuse a JSON destination that cannot be written, before the long work starts; None and ``-`` always can.
+def check_writable(
+    path: str | Path | None, inputs: Callable[[], Iterable[str | Path | None]] = tuple, new_bundle: Path | None = None
+) -> None:
+    """Refuse a JSON destination before the long work starts; see :func:`edge_yolov9.outputs.check_file`.
 
     Raises:
-        InputError: the destination is a folder, or its folder cannot be made or written.
+        InputError: the destination is an input, a folder, in a bundle, or its folder cannot be made or written.
     """
-    if path is None or str(path) == "-":
-        return
-    file = Path(path)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write JSON to {file}: {error.strerror or error}") from error
-    if file.is_dir() or not os.access(file.parent, os.W_OK):
-        raise InputError(f"cannot write JSON to {file}: name a file in a folder that can be written")
+    from edge_yolov9.outputs import check_file
 
-
-def _umask() -> int:
-    """The process's umask; there is no way to read it without setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+    check_file("--json", path, inputs, new_bundle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from types import TracebackType
@@ -9,8 +10,10 @@ from types import TracebackType
 import cv2
 
 from edge_yolov9.errors import InputError
+from edge_yolov9.files import open_partial, put_in_place, write_whole
 from edge_yolov9.geometry import Image
-from edge_yolov9.images import quiet
+from edge_yolov9.images import image_files, quiet
+from edge_yolov9.outputs import make_folder, refuse_input
 from edge_yolov9.video.source import Frame, Source
 
 DEFAULT_FPS = 25.0
@@ -30,21 +33,23 @@ class Saver:
             InputError: it cannot be made, or writing there would replace the source.
         """
         path = Path(source.name)
+        sources: list[Path] = []
         if source.kind in ("image", "folder", "video"):
             home = path if source.kind == "folder" else path.parent
             if home.resolve() == folder.resolve():
                 raise InputError(f"--save {folder} would replace the source; choose another folder")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"cannot save to {folder}: {error.strerror or error}") from None
+            sources = image_files(path) if source.kind == "folder" else [path]
+        names = [file.name for file in sources] if source.kind != "video" else []
+        make_folder("--save", folder, names, lambda: sources)
         self._folder = folder
         self._fps = source.fps or DEFAULT_FPS
         named = source.kind == "video" and not re.search(r"://|\s!\s", source.name)
         stem = path.stem if named else re.sub(r"[^A-Za-z0-9]+", "-", source.name).strip("-")[:100]
         self._pictures = source.kind in ("image", "folder")
         self._video = folder / f"{stem}.mp4"
-        self._partial = folder / f".{stem}.partial.mp4"
+        refuse_input("--save", self._video, lambda: sources)
+        self._partial: Path | None = None
+        self._held = -1
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
 
@@ -58,23 +63,23 @@ class Saver:
             self._append(drawn)
             return self._video
         file = self._folder / frame.name
-        partial = file.with_name(f".{file.name}.partial")
         fine, data = cv2.imencode(file.suffix, drawn)
         if not fine:
             raise InputError(f"cannot encode {file}")
         try:
-            partial.write_bytes(data.tobytes())
-            partial.replace(file)
+            write_whole(file, data.tobytes())
         except OSError as error:
             raise InputError(f"cannot save {file}: {error.strerror or error}") from None
-        finally:
-            partial.unlink(missing_ok=True)
         return file
 
     def _append(self, drawn: Image) -> None:
         size = (drawn.shape[1], drawn.shape[0])
         if self._writer is None:
             fourcc = cv2.VideoWriter.fourcc(*"mp4v")
+            try:
+                self._held, self._partial = open_partial(self._folder / "video", ".mp4")
+            except OSError as error:
+                raise InputError(f"cannot save {self._video}: {error.strerror or error}") from None
             with quiet():
                 self._writer, self._size = cv2.VideoWriter(str(self._partial), fourcc, self._fps, size), size
             if not self._writer.isOpened():
@@ -92,11 +97,15 @@ class Saver:
         try:
             if self._writer is not None:
                 self._writer.release()
-                if error is None:
+                if error is None and self._partial is not None:
                     self._check()
-                    self._partial.replace(self._video)
+                    put_in_place(self._partial, self._video)
+        except OSError as failure:
+            raise InputError(f"cannot save {self._video}: {failure.strerror or failure}") from None
         finally:
-            self._partial.unlink(missing_ok=True)
+            if self._partial is not None:
+                self._partial.unlink(missing_ok=True)
+                os.close(self._held)
 
     def _check(self) -> None:
         """OpenCV says nothing of a write that failed; the index comes last, and without it nothing opens."""

@@ -30,7 +30,10 @@ def select(data: Path, split: str, number: int, seed: int, output: Path) -> None
     from edge_yolov9.compiler.calibration import recipe
     from edge_yolov9.compiler.calibration.selection import select as choose
     from edge_yolov9.data import load_data
+    from edge_yolov9.data.inputs import files_of
+    from edge_yolov9.outputs import check_file
 
+    check_file("-o", output, lambda: files_of(data))
     chosen, folder = choose(load_data(data).split(split), data.stem, number, seed)
     recipe.write(chosen, output)
     echo(f"{output}: {len(chosen.images)} images; use --calibration {output}={folder}")

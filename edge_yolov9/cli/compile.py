@@ -62,7 +62,10 @@ def compile(checkpoint: Path, json_file: str | None, output: Path, **options: An
     the float model. The bundle appears only if all of it succeeded.
     """
     signal.signal(signal.SIGTERM, _terminate)  # so that temporary folders go
-    check_writable(json_file)
+    from edge_yolov9.data.inputs import files_of
+
+    inputs = (checkpoint, options["calibration"], options["data"])
+    check_writable(json_file, lambda: (file for given in inputs for file in files_of(given)), new_bundle=output)
     from edge_yolov9.compiler import auto
     from edge_yolov9.compiler.pipeline import CompileOptions, compile_checkpoint
     from edge_yolov9.scoring import delta

@@ -140,7 +140,7 @@ def detect(
     {name: number}, errors [text]}. It is written at the end, and grows in memory until then. For a camera that runs for
     long, name a file FILE.jsonl: it gets the entry of each frame as a line of its own, at once.
     """
-    check_writable(json_file)
+    check_writable(json_file, lambda: [bundle, source])
     _end_on_sigterm()
     from edge_yolov9.detector import Detector
     from edge_yolov9.video.source import open_source

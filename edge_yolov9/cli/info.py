@@ -26,7 +26,7 @@ def info(file: Path, json_file: str | None) -> None:
     """What is in a checkpoint or bundle."""
     from edge_yolov9.errors import InputError
 
-    check_writable(json_file)
+    check_writable(json_file, lambda: [file])
     if not file.exists():
         raise InputError(f"there is nothing at {file}; expected a checkpoint file or a bundle folder")
     found = bundle_info(file) if file.is_dir() else checkpoint_info(file)

@@ -32,7 +32,7 @@ def build(bundle: Path, json_file: str | None) -> None:
     """
     from edge_yolov9.registry import check_runtime, module, target
 
-    check_writable(json_file)
+    check_writable(json_file, lambda: [bundle])
     opened = _jetson_bundle(bundle)
     check_runtime(target(opened.manifest.target), "this bundle")
     with _messages():
@@ -62,7 +62,7 @@ def check(bundle: Path, runtime: str | None, json_file: str | None) -> None:
     from edge_yolov9.files import finite
     from edge_yolov9.registry import module, open_session
 
-    check_writable(json_file)
+    check_writable(json_file, lambda: [bundle])
     opened = _jetson_bundle(bundle)
     checks = module(opened.manifest.target, "check")
     with _messages():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from edge_yolov9.report.page import Page
     from edge_yolov9.report.run import Run
 
+ENDINGS = ("html", "md", "json")
 MODES = ("score", "compare", "model_table", "detections_only")
 """Options of the plain form, of which one can be chosen; three of them are subcommands now."""
 TABLE_OPTIONS = ("imgsz", "target", "models")
@@ -103,7 +105,7 @@ def report(paths: tuple[Path, ...], out: Path | None, json_file: str | None, **o
     Without --data accuracy is left out, and the report says that it is partial. What each figure means and the schema
     of report.json: docs/report.md.
     """
-    check_writable(json_file)
+    check_writable(json_file, lambda: _inputs(paths, options["data"]))
     outputs = Outputs(out, json_file)
     chosen = [mode for mode in MODES if options[mode]]
     if len(chosen) > 1:
@@ -130,7 +132,7 @@ def report(paths: tuple[Path, ...], out: Path | None, json_file: str | None, **o
 @json_option
 def score(file: Path, data: Path | None, split: str, out: Path | None, json_file: str | None) -> None:
     """Score the detections.json FILE where labels and an evaluator are."""
-    check_writable(json_file)
+    check_writable(json_file, lambda: _inputs((file,), data))
     _score((file,), data, split, Outputs(out, json_file))
 
 
@@ -141,7 +143,7 @@ def score(file: Path, data: Path | None, split: str, out: Path | None, json_file
 @json_option
 def compare(paths: tuple[Path, ...], out: Path | None, json_file: str | None) -> None:
     """What changed beyond noise from one report.json to another."""
-    check_writable(json_file)
+    check_writable(json_file, lambda: paths)
     _compare(paths, Outputs(out, json_file))
 
 
@@ -159,7 +161,7 @@ def table(paths: tuple[Path, ...], out: Path | None, json_file: str | None, **op
     Bundles and report.json files that are given become points beside the family; without any, models with random
     weights are compiled and timed.
     """
-    check_writable(json_file)
+    check_writable(json_file, lambda: paths)
     _check_options(paths, {**options, "model_table": True, "data": None})
     _table(paths, Outputs(out, json_file), options)
 
@@ -190,11 +192,13 @@ def _measure(paths: tuple[Path, ...], outputs: Outputs, options: dict[str, Any])
     _exist(paths)
     alone = options["detections_only"]
     images = runs.image_set(options["data"], options["split"], alone)
+    again = paths == (outputs.out / "report.json",)  # the page is made again beside its own report.json
     _interrupted_by_sigterm()
-    _make_folder(outputs.out)
+    names = ["detections.json"] if alone else ["report.html", "report.md", *(() if again else ["report.json"])]
+    _make_folder(outputs.out, names, paths, options["data"])
     with text_progress() as progress:
         run = runs.measure_inputs(paths, images, alone, options["seconds"], progress)
-    _publish(run, outputs, outputs.out, alone)
+    _publish(run, outputs, outputs.out, alone, again)
 
 
 def _score(paths: tuple[Path, ...], data: Path | None, split: str, outputs: Outputs) -> None:
@@ -206,13 +210,14 @@ def _score(paths: tuple[Path, ...], data: Path | None, split: str, outputs: Outp
     images = runs.image_set(data, split, detections_only=False)
     if images is None or len(paths) != 1:
         raise InputError("report score takes one detections.json and --data DATA")
-    _make_folder(outputs.out)
+    _make_folder(outputs.out, [f"report.{ending}" for ending in ENDINGS], paths, data)
     with text_progress() as progress:
         run = runs.score_detections(paths[0], images, progress)
     _publish(run, outputs, outputs.out)
 
 
-def _publish(run: Run, outputs: Outputs, out: Path, detections_only: bool = False) -> None:
+def _publish(run: Run, outputs: Outputs, out: Path, detections_only: bool = False, again: bool = False) -> None:
+    from edge_yolov9.folders import turn
     from edge_yolov9.report import publish, render
 
     document, sheets = run.finish(shlex.join(["edge-yolov9", *sys.argv[1:]]))
@@ -222,10 +227,12 @@ def _publish(run: Run, outputs: Outputs, out: Path, detections_only: bool = Fals
         outputs.say(f"{out / 'detections.json'}: score it with edge-yolov9 report score")
         return
     page = render.page(document, sheets)
-    for name, data in sheets.items():
-        publish.write(out / name, data)
-    publish.write_page(page, out)
-    publish.write_data(document, out / "report.json")
+    with turn(out):  # of two reports at the same time one is there whole
+        for name, data in sheets.items():
+            publish.write(out / name, data)
+        publish.write_page(page, out)
+        if not again:
+            publish.write_data(document, out / "report.json")
     outputs.show(render.short(document))
     outputs.say(f"{out}: report.html, report.md, report.json")
 
@@ -240,7 +247,7 @@ def _compare(paths: tuple[Path, ...], outputs: Outputs) -> None:
     page, entry = compare.page(names, pairs), compare.entry(names, pairs)
     outputs.write_json(entry)
     if outputs.out is not None:
-        _make_folder(outputs.out)
+        _make_folder(outputs.out, [f"comparison.{ending}" for ending in ENDINGS], paths)
         publish.write_page(page, outputs.out, "comparison")
         publish.write_data(entry, outputs.out / "comparison.json")
     outputs.show(page)
@@ -253,7 +260,7 @@ def _table(paths: tuple[Path, ...], outputs: Outputs, options: dict[str, Any]) -
     _exist(paths)
     _interrupted_by_sigterm()
     if outputs.out is not None:
-        _make_folder(outputs.out)
+        _make_folder(outputs.out, [f"models.{ending}" for ending in ENDINGS], paths)
     request = Request(options["models"] or "tsmce", options["target"], options["imgsz"] or (640, 640))
     with text_progress() as progress:
         made = model_table(paths, request, progress)
@@ -265,10 +272,20 @@ def _table(paths: tuple[Path, ...], outputs: Outputs, options: dict[str, Any]) -
     outputs.show(page)
 
 
-def _make_folder(out: Path) -> None:
-    from edge_yolov9.report import publish
+def _make_folder(out: Path, names: Sequence[str], paths: tuple[Path, ...], data: Path | None = None) -> None:
+    """Make the folder for files of these names, of which none may be an input."""
+    from edge_yolov9.outputs import make_folder
 
-    publish.folder(out)
+    old = [file.relative_to(out).as_posix() for file in out.glob("figures/*")]
+    make_folder("-o", out, [*names, *old], lambda: _inputs(paths, data))
+
+
+def _inputs(paths: tuple[Path, ...], data: Path | None) -> Iterator[Path]:
+    """Every file that the command reads."""
+    from edge_yolov9.data.inputs import files_of
+
+    yield from paths
+    yield from files_of(data)
 
 
 def _interrupted_by_sigterm() -> None:

@@ -47,9 +47,10 @@ def val(
     {confidence, iou, max_detections, multi_label}, AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl,
     images, classes [{name, AP, AP50, objects}]}; figures are in [0, 1], null where there is no such object.
     """
-    check_writable(json_file)
+    from edge_yolov9.data.inputs import files_of
     from edge_yolov9.evaluation import evaluate
 
+    check_writable(json_file, lambda: (model, *files_of(data)))
     with _progress(f"{split} of {data.name}") as advance:
         evaluation = evaluate(
             model,

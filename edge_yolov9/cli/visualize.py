@@ -49,8 +49,10 @@ def visualize(
     figure-6.png: feature maps of PlainNet, ResNet, CSPNet and GELAN with random weights at 50 to 200 layers.
     figure-7.png: feature maps of the neck of GELAN, and of GELAN + PGI, after a warm-up on --data.
     """
+    from edge_yolov9.data.inputs import files_of
     from edge_yolov9.errors import InputError
     from edge_yolov9.images import read_image
+    from edge_yolov9.outputs import make_folder
     from edge_yolov9.scoring.curves import load_matplotlib
     from edge_yolov9.train.distributed import joined
     from edge_yolov9.train.paper_figures import figure6, figure7
@@ -64,10 +66,7 @@ def visualize(
     settings = Settings(model=model, imgsz=imgsz, batch=batch, nominal_batch=batch, seed=seed)
     frame = read_image(image)
     found, names = _training_images(data) if figure != "6" and data is not None else (None, 0)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out {out} cannot be used: {error.strerror or error}") from None
+    make_folder("-o", out, ("figure-6.png", "figure-7.png"), lambda: (image, *files_of(data)))
     with joined(device) as group:
         if figure != "7":
             _write(out / "figure-6.png", figure6(frame, model, imgsz, seed, group))

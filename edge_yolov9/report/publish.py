@@ -9,21 +9,6 @@ from edge_yolov9.files import as_json, write_whole
 from edge_yolov9.report.page import Page, Picture, as_html, as_markdown
 
 
-def folder(path: Path) -> Path:
-    """Make the folder, before the long work starts.
-
-    Raises:
-        InputError: it cannot be made or written.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        write_whole(path / ".try", b"")
-        (path / ".try").unlink()
-    except OSError as error:
-        raise InputError(f"cannot write to {path}: {error.strerror or error}") from None
-    return path
-
-
 def write_page(page: Page, out: Path, stem: str = "report") -> None:
     """``stem.html`` with everything inside, and ``stem.md`` with its pictures as files.
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from safetensors.torch import save as serialize
 
 from edge_yolov9.checkpoint import Checkpoint, save
 from edge_yolov9.errors import CheckpointError, InputError, TrainingError
+from edge_yolov9.folders import turn
+from edge_yolov9.outputs import make_folder
 from edge_yolov9.train.dataset import Batch
 from edge_yolov9.train.state import STATE, Position, atomic_write, read_state, write_state
 
@@ -36,14 +39,27 @@ class Folder:
         Raises:
             InputError: something is in it, or it cannot be made.
         """
+        make_folder("--out", path)
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            if any(not file.name.endswith(".partial") for file in path.iterdir()):
+            if any(path.iterdir()):
                 hint = "go on with --resume" if (path / STATE).exists() else "choose another --out"
                 raise InputError(f"--out {path} is not empty, nothing was overwritten; {hint}")
         except OSError as error:
             raise InputError(f"--out {path} cannot be used: {error.strerror or error}") from None
         return cls(path)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """The only process that writes to the folder, in this block.
+
+        Raises:
+            InputError: another run writes there, or nobody can.
+        """
+        make_folder("--out", self.path)
+        with turn(self.path) as held:
+            if not held:
+                raise InputError(f"another run writes to {self.path}; wait for its end, or choose another --out")
+            yield
 
     @property
     def state(self) -> Path:

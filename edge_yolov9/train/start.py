@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -89,8 +90,8 @@ def start(request: Request) -> Result:
         raise InputError("--resume goes on in its own folder with its own weights; leave out --out and --pretrained")
     settings, data = _settings_and_data(request)
     keep_freed_memory()
-    with joined(request.device) as group:
-        return _run(request, settings, data, group)
+    with joined(request.device) as group, ExitStack() as held:
+        return _run(request, settings, data, group, held)
 
 
 def _settings_and_data(request: Request) -> tuple[Settings, Path]:
@@ -110,7 +111,7 @@ def _settings_and_data(request: Request) -> tuple[Settings, Path]:
     return replace(settings, **{k: v for k, v in given.items() if k in RUNTIME}), request.data or Path(run["data"])
 
 
-def _run(request: Request, settings: Settings, data: Path, group: Group) -> Result:
+def _run(request: Request, settings: Settings, data: Path, group: Group, held: ExitStack) -> Result:
     def say(text: str) -> None:
         if group.leads:
             print(printable(text), file=sys.stderr, flush=True)
@@ -128,7 +129,7 @@ def _run(request: Request, settings: Settings, data: Path, group: Group) -> Resu
         group.device,
         precision(settings, group.device) is not None,
     )
-    folder = _folder(request, settings, group)
+    folder = _folder(request, settings, group, held)
     task = Task(
         checked.pictures,
         dataset.names,
@@ -182,8 +183,11 @@ def _model(request: Request, settings: Settings, names: tuple[str, ...], say: An
     return model, {"pretrained": {"source": taken.source, "fresh": list(taken.fresh)}}
 
 
-def _folder(request: Request, settings: Settings, group: Group) -> Folder:
-    if request.resume is not None:
-        return Folder(request.resume)
-    out = request.out or Path("runs") / settings.model
-    return Folder.fresh(out) if group.leads else Folder(out)
+def _folder(request: Request, settings: Settings, group: Group, held: ExitStack) -> Folder:
+    """The folder of the run, which this run alone writes to as long as ``held`` lasts."""
+    folder = Folder(request.resume or request.out or Path("runs") / settings.model)
+    if group.leads:
+        held.enter_context(folder.alone())
+        if request.resume is None:
+            return Folder.fresh(folder.path)
+    return folder
