@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from edge_yolov9.errors import BundleError
 from edge_yolov9.files import from_json
 from edge_yolov9.geometry import PAD_VALUE
+from edge_yolov9.record import CompilationRecord, with_compilation
 from edge_yolov9.text import shown
 
 SCHEMA_VERSION = 1
@@ -118,6 +119,8 @@ class Manifest:
     """Licence of the weights and of the data, as far as the checkpoint states them."""
     extra: dict[str, Any] = field(default_factory=dict)
     """What one target alone needs."""
+    compilation: CompilationRecord = field(default_factory=CompilationRecord)
+    """How the bundle was made; no session needs it."""
     files: dict[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
@@ -147,7 +150,7 @@ def parse(raw: bytes, where: str) -> Manifest:
             "update edge-yolov9 or compile the bundle again"
         )
     try:
-        manifest = from_json(Manifest, data, where)
+        manifest = from_json(Manifest, with_compilation(data), where)
     except ValueError as error:
         raise BundleError(f"{error}; compile the bundle again") from None
     try:

@@ -15,13 +15,26 @@ def calibration() -> None:
 
 
 @calibration.command()
-@click.option("--data", required=True, type=click.Path(path_type=Path), help="Labelled images: the DATA file.")
-@click.option("--split", default="train", show_default=True, help="Of DATA; not the one that AP is measured on.")
+@click.option(
+    "--data", required=True, type=click.Path(path_type=Path), help="DATA file of the labelled images to choose from."
+)
+@click.option(
+    "--split",
+    default="train",
+    show_default=True,
+    help="Split of DATA to choose from; not the one that AP is measured on.",
+)
 @click.option("-n", "--number", default=512, show_default=True, help="Most images that are chosen.")
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides between images that add the same."
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of the draw between images that add the same.",
 )
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The recipe, a .toml file.")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="File that becomes the recipe, NAME.toml."
+)
 def select(data: Path, split: str, number: int, seed: int, output: Path) -> None:
     """Choose images that show every class and object size, dark and bright, nothing twice.
 

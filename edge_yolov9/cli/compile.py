@@ -20,41 +20,63 @@ from edge_yolov9.registry import PRECISIONS
 
 if TYPE_CHECKING:
     from edge_yolov9.bundle import Manifest
+    from edge_yolov9.record import CompilationRecord
+
+
+BLIND = (
+    "the float model itself finds nothing on this data set (AP 0), so no drop can show; train it on, or check that "
+    "DATA is what it was trained on"
+)
 
 
 @click.command(cls=WithTargetOptions)
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("--target", required=True, metavar="TARGET", callback=known_target, help=TARGET_HELP)
-@click.option("--device", metavar="BOARD", help="Board; edge-yolov9 targets lists them. The first when left out.")
+@click.option(
+    "--device",
+    metavar="BOARD",
+    help="Board that the bundle is for; edge-yolov9 targets lists them. The first of TARGET when left out.",
+)
 @click.option(
     "--precision",
     type=click.Choice((*PRECISIONS, "auto")),
-    help="The board's default when left out; auto measures each on this machine and takes the fastest.",
+    help="Precision of the model, the board's default when left out; auto compiles and times each on this machine and "
+    "takes the fastest.",
 )
-@click.option("--imgsz", metavar="SIZE", callback=parse_size, help="640 or 384x640; the checkpoint's when left out.")
+@click.option(
+    "--imgsz",
+    metavar="SIZE",
+    callback=parse_size,
+    help="Input size of the model, 640 or 384x640 (height x width); the checkpoint's when left out.",
+)
 @click.option(
     "--calibration",
     metavar="DATA|FOLDER|RECIPE=FOLDER",
-    help="Images that calibrate INT8 and that a bundle is checked on; RECIPE is a file of calibration select, or coco.",
+    help="Images that calibrate INT8, and on which the bundle is compared with the float model; RECIPE is a file that "
+    "calibration select wrote, or coco.",
 )
-@click.option("--calibration-images", default=128, show_default=True, help="How many of them.")
-@click.option("--seed", default=0, show_default=True, help="Of the draw of calibration images.")
+@click.option("--calibration-images", default=128, show_default=True, help="Most images that calibrate INT8.")
+@click.option(
+    "--seed", default=0, show_default=True, help="Seed of the draw of calibration images from DATA or FOLDER."
+)
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="Measure AP on its val split, before and after; the DATA of --calibration when left out.",
+    help="Data set on whose val split AP is measured, of the float model and of the bundle; for INT8 the DATA of "
+    "--calibration when left out.",
 )
-@click.option("--max-drop", default=1.0, show_default=True, help="Most AP points that may be lost on --data.")
+@click.option("--max-drop", default=1.0, show_default=True, help="Most AP points that the bundle may lose on --data.")
 @click.option(
     "--fine-tuning",
     type=click.IntRange(min=0),
     default=100,
     show_default=True,
     metavar="STEPS",
-    help="Of INT8 weights on the calibration images, without labels, where too much is lost; 0 for none.",
+    help="Steps in which INT8 weights that lose too much are fine-tuned on the calibration images, without labels; "
+    "0 for none.",
 )
-@click.option("--json", "json_file", metavar="FILE", help="Write the manifest there too; - for standard output.")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder of the bundle.")
+@click.option("--json", "json_file", metavar="FILE", help="File for a copy of the manifest; - for standard output.")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder that becomes the bundle.")
 def compile(checkpoint: Path, json_file: str | None, output: Path, **options: Any) -> None:
     """Turn CHECKPOINT into a bundle for one target.
 
@@ -66,8 +88,14 @@ def compile(checkpoint: Path, json_file: str | None, output: Path, **options: An
 
     inputs = (checkpoint, options["calibration"], options["data"])
     check_writable(json_file, lambda: (file for given in inputs for file in files_of(given)), new_bundle=output)
-    from edge_yolov9.compiler import auto
-    from edge_yolov9.compiler.pipeline import CompileOptions, compile_checkpoint
+    try:
+        from edge_yolov9.compiler import auto
+        from edge_yolov9.compiler.pipeline import CompileOptions, compile_checkpoint
+    except ModuleNotFoundError as error:
+        raise click.ClickException(
+            f"compile needs {error.name}, which is not installed; on the machine that compiles, which need not be the "
+            'device, run: pip install "edge-yolov9[compile]"'
+        ) from error
     from edge_yolov9.scoring import delta
 
     options["input_size"] = options.pop("imgsz")
@@ -76,9 +104,11 @@ def compile(checkpoint: Path, json_file: str | None, output: Path, **options: An
     bundle = make(checkpoint, CompileOptions(**options), output, lambda line: echo(f"  {line}", err=True))
     if bundle.manifest.accuracy is not None:
         echo_lines(delta.of_manifest(bundle.manifest.accuracy).table(bundle.manifest.precision), err=True)
+        if not bundle.manifest.accuracy["float"]["AP"]:
+            echo(f"Warning: {BLIND}", err=True)
     echo(f"{output}: {verdict(bundle.manifest)}", err=json_file == "-")
-    if "auto" in bundle.manifest.extra:
-        echo(f"  {auto.verdict(bundle.manifest.extra['auto'])}", err=json_file == "-")
+    if bundle.manifest.compilation.auto is not None:
+        echo(f"  {auto.verdict(bundle.manifest.compilation.auto)}", err=json_file == "-")
     if "npu" in bundle.manifest.extra:
         echo(f"  {npu_line(bundle.manifest.extra['npu'])}", err=json_file == "-")
     if json_file is not None:
@@ -93,7 +123,7 @@ def verdict(manifest: Manifest) -> str:
     text += f", worst tensor {worst:.1f} dB"
     if boxes["float"]:
         text += f", {boxes['found_again']} of {boxes['float']} boxes found again"
-    text += _float_layers(manifest.extra)
+    text += _float_layers(manifest.compilation)
     if manifest.accuracy is None:
         return text + ", AP not measured (add --data)"
     accuracy = manifest.accuracy
@@ -102,11 +132,12 @@ def verdict(manifest: Manifest) -> str:
     return text + f", AP {before:.4f} -> {after:.4f} on {accuracy['data']}" + (f": {lost}" if lost else "")
 
 
-def _float_layers(extra: Mapping[str, Any]) -> str:
-    layers = len(extra.get("plan", {}).get("float_layers", ()))
+def _float_layers(compilation: CompilationRecord) -> str:
+    layers = len(compilation.plan.float_layers) if compilation.plan else 0
     if not layers:
         return ""
-    cost = extra.get("search", {}).get("latency", {}).get("cost_percent")
+    latency = compilation.search.latency if compilation.search else None
+    cost = latency.cost_percent if latency else None
     return f", {layers} convolutions left in float" + ("" if cost is None else f" ({cost:+.0f} % latency)")
 
 

@@ -11,6 +11,8 @@ import click
 
 from edge_yolov9.cli._output import check_writable, write_json
 from edge_yolov9.cli._terminal import echo
+from edge_yolov9.files import from_json
+from edge_yolov9.record import AutoRecord, CompilationRecord, LatencyRecord, PlanRecord, SearchRecord
 
 if TYPE_CHECKING:
     from edge_yolov9.model import YOLOv9
@@ -124,25 +126,38 @@ def show(found: Mapping[str, Any]) -> None:
     _line("input", f"{tensor['dtype']} {tensor['layout']} {found['input']['color']}, {_shape(tensor['shape'])}")
     for name, count in found["sizes"].items():
         _line("model" if name == found["model"] else "", f"{name}, {count / 1e6:.2f} MB")
-    if "plan" in found["extra"]:
-        _tree("int8", _int8(found["extra"]))
+    compilation = from_json(CompilationRecord, found["compilation"], "compilation")
+    if compilation.plan is not None:
+        _tree("int8", _int8(compilation.plan, compilation.search))
     if isinstance(own := found["extra"].get(found["target"]), Mapping):  # what the target says of its graph
         _tree(found["target"], {ESTIMATED.get(key, key): value for key, value in own.items()})
-    if "auto" in found["extra"]:
-        _tree("auto", found["extra"]["auto"])
+    if compilation.auto is not None:
+        _tree("auto", _stated(compilation.auto))
     if "npu" in found["extra"]:
         _tree("npu", found["extra"]["npu"])
     for key in ("accuracy", "parity", "calibration", "tools", "licence", "source"):
         _tree(key, found[key] or "not given")
 
 
-def _int8(extra: Mapping[str, Any]) -> dict[str, Any]:
+def _int8(plan: PlanRecord, search: SearchRecord | None) -> dict[str, object]:
     """What was decided, without the range of every tensor."""
-    plan, search = extra["plan"], extra.get("search", {})
-    found = {"ranges": plan["rule"], "float layers": plan["float_layers"] or "none"}
-    if "attempts" in search:
-        found["attempts"] = len(search["attempts"])
-    return {**found, **({"latency": search["latency"]} if "latency" in search else {})}
+    decided: dict[str, object] = {"ranges": plan.rule, "float layers": plan.float_layers or "none"}
+    if search is not None:
+        decided["attempts"] = len(search.attempts)
+        if search.latency is not None:
+            decided["latency"] = _stated(search.latency)
+    return decided
+
+
+def _stated(record: AutoRecord | LatencyRecord) -> Any:
+    """A record as JSON has it, without what is not known."""
+
+    def known(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: known(item) for key, item in value.items() if item is not None}
+        return value
+
+    return known(asdict(record))
 
 
 def _show_costs(costs: Mapping[str, Any], size: Mapping[str, int]) -> None:

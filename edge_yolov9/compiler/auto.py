@@ -9,15 +9,18 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from edge_yolov9 import bundle as bundles
 from edge_yolov9 import registry
 from edge_yolov9.bench import latency
 from edge_yolov9.bundle import Bundle
-from edge_yolov9.compiler.pipeline import CompileOptions, compile_checkpoint
+from edge_yolov9.compiler.inputs import CompileInputs
+from edge_yolov9.compiler.options import CompileOptions
+from edge_yolov9.compiler.pipeline import check_target, compile_precision, resolve
+from edge_yolov9.compiler.stages import Stages
 from edge_yolov9.compiler.verify import CONSEQUENCE
 from edge_yolov9.errors import CompileError, RuntimeNotInstalled, TargetError
+from edge_yolov9.record import AutoRecord, CandidateRecord
 from edge_yolov9.registry import Board
 
 MACHINE = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine())
@@ -35,8 +38,9 @@ NO_IMAGES = "it was not compared, as it needs calibration images; add --calibrat
 def compile_fastest(path: Path, options: CompileOptions, destination: Path, report: Callable[[str], None]) -> Bundle:
     """Compile ``path`` in every precision and put the fastest bundle within the budget at ``destination``.
 
-    Its ``manifest.extra["auto"]`` holds what was compared: milliseconds, AP drop, and why a precision is out. The
-    arguments are those of :func:`edge_yolov9.compiler.pipeline.compile_checkpoint`; ``options.precision`` is not read.
+    Its ``manifest.compilation.auto`` holds what was compared: milliseconds, AP drop, and why a precision is out. The
+    checkpoint, its float graph, the images and the float figures are shared by all precisions. The arguments are those
+    of :func:`edge_yolov9.compiler.pipeline.compile_checkpoint`; ``options.precision`` is not read.
 
     Raises:
         TargetError: the board is another machine, so that a latency measured here says nothing.
@@ -44,29 +48,42 @@ def compile_fastest(path: Path, options: CompileOptions, destination: Path, repo
         EdgeYoloError: what was handed over cannot be used.
     """
     board = _board(options)
-    table: dict[str, dict[str, Any]] = {}
-    made: dict[str, Bundle] = {}
+    resolve(replace(options, device=board.name, precision=None))
     with bundles.writing(destination) as folder, tempfile.TemporaryDirectory() as scratch:
-        for precision in board.precisions:
-            if precision == "int8" and options.calibration is None:
-                table[precision] = {"out": NO_IMAGES}
-                continue
-            report(f"auto: {precision}")
-            candidate = replace(options, device=board.name, precision=precision)
-            try:
-                made[precision] = compile_checkpoint(path, candidate, Path(scratch) / precision, report)
-                table[precision] = {"drop_points": (made[precision].manifest.accuracy or {}).get("drop_points")}
-            except CompileError as error:
-                table[precision] = {"out": str(error).partition(CONSEQUENCE)[0]}
+        inputs = CompileInputs(path, options, Path(scratch), Stages(report))
+        made, out = _compile_all(inputs, board)
         if not made:
-            reasons = "; ".join(f"{precision}: {row['out']}" for precision, row in table.items())
+            reasons = "; ".join(f"{precision}: {reason}" for precision, reason in out.items())
             raise CompileError(f"no precision of {board.name} is left, no bundle was written: {reasons}")
-        _measure(made, table)
-        chosen = made[fastest(table)]
-        shutil.copytree(chosen.path, folder, dirs_exist_ok=True)
-        found = {"chosen": chosen.manifest.precision, "machine": MACHINE, "candidates": table}
-        bundles.seal(folder, replace(chosen.manifest, extra={**chosen.manifest.extra, "auto": found}))
+        times = _measure(made)
+        candidates = {
+            precision: times[precision] if precision in times else CandidateRecord(out=out[precision])
+            for precision in board.precisions
+        }
+        chosen = made[fastest(candidates)].manifest
+        shutil.copytree(made[chosen.precision].path, folder, dirs_exist_ok=True)
+        auto = AutoRecord(chosen.precision, MACHINE, candidates)
+        bundles.seal(folder, replace(chosen, compilation=replace(chosen.compilation, auto=auto)))
     return bundles.read(destination)
+
+
+def _compile_all(inputs: CompileInputs, board: Board) -> tuple[dict[str, Bundle], dict[str, str]]:
+    """A bundle of every precision that can be had, and for the others the reason why not."""
+    made: dict[str, Bundle] = {}
+    out: dict[str, str] = {}
+    for precision in board.precisions:
+        if precision == "int8" and inputs.options.calibration is None:
+            out[precision] = NO_IMAGES
+            continue
+        inputs.stages.report(f"auto: {precision}")
+        folder = inputs.scratch / precision
+        folder.mkdir()
+        try:
+            check_target(inputs.options, board, precision)
+            made[precision] = compile_precision(inputs, board, precision, folder)
+        except CompileError as error:
+            out[precision] = str(error).partition(CONSEQUENCE)[0]
+    return made, out
 
 
 def _board(options: CompileOptions) -> Board:
@@ -96,27 +113,33 @@ def _present(board: Board, target: str) -> bool:
     return board.device in ("", "CPU") or bool(registry.module(target, "session").present(board.device))
 
 
-def _measure(made: Mapping[str, Bundle], table: dict[str, dict[str, Any]]) -> None:
-    """Put ``ms``, the median over rounds, and ``least_ms`` and ``most_ms`` into the rows of ``table``."""
+def _measure(made: Mapping[str, Bundle]) -> dict[str, CandidateRecord]:
+    """Milliseconds of every bundle, and what it loses."""
     rounds = latency.in_turn([bundle.path for bundle in made.values()])
-    for precision, times in zip(made, rounds, strict=True):
-        figures = {"ms": statistics.median(times), "least_ms": min(times), "most_ms": max(times)}
-        table[precision] |= {key: round(value, 3) for key, value in figures.items()}
+    return {
+        precision: CandidateRecord(
+            drop_points=(made[precision].manifest.accuracy or {}).get("drop_points"),
+            ms=round(statistics.median(times), 3),
+            least_ms=round(min(times), 3),
+            most_ms=round(max(times), 3),
+        )
+        for precision, times in zip(made, rounds, strict=True)
+    }
 
 
-def fastest(table: Mapping[str, Mapping[str, Any]]) -> str:
+def fastest(candidates: Mapping[str, CandidateRecord]) -> str:
     """The precision to take, of those that have ``ms``."""
-    times = {precision: row["ms"] for precision, row in table.items() if "ms" in row}
+    times = {precision: row.ms for precision, row in candidates.items() if row.ms is not None}
     return min((key for key in times if times[key] <= EQUAL * min(times.values())), key=PREFERRED.index)
 
 
-def verdict(found: Mapping[str, Any]) -> str:
-    """One line about ``manifest.extra["auto"]``: what was taken, and why not INT8."""
-    chosen, table = found["chosen"], found["candidates"]
-    times = [f"{key} {row['ms']:.1f} ms" for key, row in table.items() if "ms" in row]
-    text = f"auto took {chosen} on this machine ({', '.join(times)})"
-    if chosen == "int8" or "int8" not in table:
+def verdict(auto: AutoRecord) -> str:
+    """One line: what was taken, and why not INT8."""
+    times = [f"{key} {row.ms:.1f} ms" for key, row in auto.candidates.items() if row.ms is not None]
+    text = f"auto took {auto.chosen} on this machine ({', '.join(times)})"
+    int8 = auto.candidates.get("int8")
+    if auto.chosen == "int8" or int8 is None:
         return text
-    if "out" in table["int8"]:
-        return f"{text}; INT8 is out: {table['int8']['out']}"
+    if int8.out is not None:
+        return f"{text}; INT8 is out: {int8.out}"
     return f"{text}; INT8 is not worth it here: it is no faster"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edge_yolov9.geometry import Image, planes
 from edge_yolov9.registry import Session
 
-Images = Iterable[NDArray[np.float32]]
+NetworkInputs = Iterable[NDArray[np.float32]]
 """(1, 3, H, W) RGB in [0, 1]."""
 
 
@@ -58,7 +58,7 @@ class GraphSession(Session):
         """Nothing is held beyond the object itself."""
 
 
-def raw_maps(model: onnx.ModelProto, images: Images) -> list[list[NDArray[np.float32]]]:
+def raw_maps(model: onnx.ModelProto, images: NetworkInputs) -> list[list[NDArray[np.float32]]]:
     """The raw maps of every image."""
     session = run_session(model)
     name = session.get_inputs()[0].name

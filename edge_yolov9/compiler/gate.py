@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.compiler.reference import session_detector
@@ -57,7 +56,7 @@ class Gate:
         images = tuple(record for record in self.split.images if not record.iscrowd.all())
         return replace(self, split=replace(self.split, images=images[:: -(-len(images) // count)]))
 
-    def record(self, after: Accuracy) -> dict[str, Any]:
+    def record(self, after: Accuracy) -> dict[str, object]:
         """For the manifest: both sets of figures and the difference."""
         measured = {"float": self.before.as_dict(), "artifact": after.as_dict()}
         return {

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_yolov9 import registry
 from edge_yolov9.bundle import InputRule, TensorSpec
 from edge_yolov9.compiler.calibration import CalibrationSet
+from edge_yolov9.compiler.quantization import Plan, QuantizationScheme
 from edge_yolov9.errors import CompileError, TargetError
 from edge_yolov9.files import from_json
 from edge_yolov9.model import RawHeads
 from edge_yolov9.registry import Board
-
-if TYPE_CHECKING:
-    from edge_yolov9.compiler.quantization import Plan, Scheme
 
 T = TypeVar("T")
 
@@ -31,8 +30,38 @@ INPUT_NAME = "images"
 
 
 @dataclass(frozen=True)
+class Pictures:
+    """Frames on which an artifact is compared with the float model."""
+
+    input_size: tuple[int, int]
+    """(height, width), pixels."""
+    images: CalibrationSet | None = None
+    """Real images; None where the user named none."""
+    kind: str = "synthetic images"
+    """What they are, for the manifest: "calibration images", "real images" or "synthetic images"."""
+
+    def frames(self, real: int, synthetic: int) -> Iterator[NDArray[np.uint8]]:
+        """Letterboxed frames (height, width, 3) uint8 BGR.
+
+        Args:
+            real: at most so many images, spread over the set.
+            synthetic: without any, so many of smooth coloured noise of a fixed seed.
+        """
+        if self.images:
+            step = max(1, len(self.images) // real)
+            for index in range(0, len(self.images), step)[:real]:
+                yield self.images[index]
+            return
+        random = np.random.default_rng(0)
+        height, width = self.input_size
+        for _ in range(synthetic):
+            coarse = random.integers(0, 256, (height // 16, width // 16, 3), np.uint8)
+            yield np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+@dataclass(frozen=True)
 class EmitJob:
-    """One compilation, ready to be turned into a vendor's file."""
+    """One artifact, ready to be turned into a vendor's file."""
 
     heads: RawHeads
     """Pruned and folded float32 model in eval mode; (1, 3, H, W) RGB in [0, 1] -> six raw tensors."""
@@ -42,57 +71,24 @@ class EmitJob:
     """(height, width), pixels."""
     precision: str
     """fp32, fp16 or int8."""
-    calibration: CalibrationSet | None
-    """Given exactly when the precision is int8."""
+    plan: Plan | None
+    """How the graph is quantized, for every target the same way; None for a float precision."""
     board: Board
     """The board that the artifact is for, from ``target.toml``."""
+    pictures: Pictures
+    """Frames to compare on; the calibration images where there is a plan."""
     folder: Path
     """Where the model files go; everything in it ends up in the bundle."""
     scratch: Path
     """For files that must not end up in the bundle."""
     stage: Callable[[str], AbstractContextManager[None]]
     """``with job.stage("quantize"):`` prints the stage and its time."""
-    plan: Plan | None = None
-    """Given exactly when the precision is int8: made once, for every target the same way."""
-    samples: CalibrationSet | None = None
-    """Real images for :meth:`pictures` where the precision needs no calibration and the user named some."""
     target_options: Mapping[str, object] = field(default_factory=dict)
     """What the compilation was asked for beyond the options of every target; see :func:`read_options`."""
 
-    @property
-    def pictures_are(self) -> str:
-        """What :meth:`pictures` gives, for the manifest."""
-        return "calibration images" if self.calibration else "real images" if self.samples else "synthetic images"
-
-    def pictures(self, calibrated: int, synthetic: int) -> Iterator[NDArray[np.uint8]]:
-        """Letterboxed frames (height, width, 3) uint8 BGR on which an artifact is compared with the float model.
-
-        Args:
-            calibrated: at most so many calibration images or samples, spread over the set.
-            synthetic: without any, so many of smooth coloured noise of a fixed seed.
-        """
-        if images := self.calibration or self.samples:
-            step = max(1, len(images) // calibrated)
-            yield from replace(images, paths=images.paths[::step][:calibrated])
-            return
-        import cv2
-
-        random = np.random.default_rng(0)
-        height, width = self.input_size
-        for _ in range(synthetic):
-            coarse = random.integers(0, 256, (height // 16, width // 16, 3), np.uint8)
-            yield np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
-
-    @property
-    def int8(self) -> Plan:
-        """The plan.
-
-        Raises:
-            CompileError: there is none.
-        """
-        if self.plan is None:
-            raise CompileError("INT8 needs calibration images; give --calibration DATA or FOLDER, or use fp16")
-        return self.plan
+    def __post_init__(self) -> None:
+        if (self.precision == "int8") != (self.plan is not None):
+            raise CompileError("INT8, and nothing else, is emitted by a plan, which calibration images are needed for")
 
 
 @dataclass(frozen=True)
@@ -112,7 +108,7 @@ class Emitted:
 class Emitter(Protocol):
     """What the module ``emit.py`` of a target offers."""
 
-    SCHEME: Scheme
+    QUANTIZATION: QuantizationScheme
     """How the target's runtime quantizes."""
 
     def check(self, board: Board, precision: str, target_options: Mapping[str, object]) -> None:

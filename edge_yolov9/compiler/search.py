@@ -6,19 +6,15 @@ the order in which layers are tried.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
-from edge_yolov9 import bundle as bundles
-from edge_yolov9.bench import latency
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.compiler import verify
-from edge_yolov9.compiler.floatgraph import GraphSession
-from edge_yolov9.compiler.gate import Gate
-from edge_yolov9.compiler.quantization import Plan, tune
+from edge_yolov9.compiler.compilation import ScoredCompilation
+from edge_yolov9.compiler.quantization import Plan, Study
 from edge_yolov9.errors import AccuracyError, InferenceError, ParityError
+from edge_yolov9.record import AttemptRecord, LatencyRecord, SearchRecord, SensitivityRecord
 from edge_yolov9.scoring.accuracy import Accuracy
 
 AIM = 0.2
@@ -36,192 +32,196 @@ TUNABLE = 5.0
 SUSPECTS = 8
 """Groups, the noisiest first, whose AP is measured before layers go back to float."""
 
-JUDGED = 100
-"""Most images for that."""
-
 MOST_FLOAT = 0.5
 """Share of the convolutions beyond which an artifact is not INT8 any more."""
 
 
 @dataclass(frozen=True)
+class Scored:
+    """Figures of an artifact, and the AP points that it lost against the float model."""
+
+    accuracy: Accuracy
+    drop: float
+
+
+@dataclass(frozen=True)
 class Attempt:
-    """One artifact and what it lost. ``drop`` is in AP points; None where it was not worth scoring."""
+    """One artifact, scored, or the reason why it was not worth scoring."""
 
     name: str
     plan: Plan | None
+    """None for a float precision."""
     draft: Bundle
-    after: Accuracy | None
-    drop: float | None
-    failure: str = ""
+    result: Scored | str
+    """Figures, or what failed."""
 
-    def within(self, points: float) -> bool:
-        """Whether it was scored and loses at most ``points``."""
-        return self.drop is not None and self.drop <= points
+    @property
+    def drop(self) -> float:
+        """AP points that it lost; infinite where it was not worth scoring."""
+        return self.result.drop if isinstance(self.result, Scored) else float("inf")
 
-    def as_dict(self) -> dict[str, Any]:
-        """For the manifest."""
-        found: dict[str, Any] = {"ranges": self.name, "drop_points": self.drop}
-        if self.plan is not None:
-            found["float_layers"] = len(self.plan.float_layers())
-        return {**found, "failure": self.failure} if self.failure else found
+    def record(self) -> AttemptRecord:
+        """What the manifest keeps."""
+        layers = None if self.plan is None else len(self.plan.float_layers())
+        if isinstance(self.result, Scored):
+            return AttemptRecord(self.name, self.result.drop, layers)
+        return AttemptRecord(self.name, None, layers, self.result)
+
+    def line(self, number: int) -> str:
+        """What the terminal shows."""
+        layers = len(self.plan.float_layers()) if self.plan else 0
+        what = f"attempt {number}: {self.name}" + (f", {layers} convolutions in float" if layers else "")
+        return f"{what}: " + (self.result if isinstance(self.result, str) else f"loses {self.drop:.2f} AP points")
 
 
 class Search:
     """Attempts until one holds the budget."""
 
-    def __init__(
-        self,
-        gate: Gate,
-        emit: Callable[[Plan | None], Bundle],
-        vouch: Callable[[Bundle], Bundle],
-        runtime: str | None,
-        stage: Callable[[str], AbstractContextManager[None]],
-        report: Callable[[str], None],
-        fine_tuning: int,
-    ) -> None:
-        """Nothing is done yet.
+    def __init__(self, compilation: ScoredCompilation) -> None:
+        """Nothing is done yet; ``compilation`` makes and scores the artifacts."""
+        self._compilation = compilation
+        self._gate = compilation.gate
+        self._attempts: list[Attempt] = []
+        self._sensitivity: dict[str, SensitivityRecord] = {}
+        self._latency: LatencyRecord | None = None
 
-        Args:
-            gate: float figures and budget.
-            emit: makes an artifact with its unsealed manifest, in a folder of its own.
-            vouch: puts parity into its manifest, or raises ParityError.
-            runtime: see :func:`edge_yolov9.registry.open_session`.
-            stage: see :class:`edge_yolov9.compiler.job.EmitJob`.
-            report: takes one line per attempt.
-            fine_tuning: steps of it, 0 for none.
-        """
-        self._gate = gate
-        self._emit = emit
-        self._vouch = vouch
-        self._runtime = runtime
-        self._stage = stage
-        self._report = report
-        self._fine_tuning = fine_tuning
-        self.attempts: list[Attempt] = []
-        self.sensitivity: dict[str, dict[str, float]] = {}
-        self._latency: dict[str, Any] = {}
-
-    def run(self, plan: Plan | None) -> Attempt:
-        """The first artifact within the budget; ``plan`` is None for a float precision, which has one attempt.
+    def run(self) -> tuple[Attempt, Scored]:
+        """The first artifact within the budget, and its figures.
 
         Raises:
             AccuracyError: there is none; the attempts have been reported.
             ParityError: a float artifact does not compute what the checkpoint computes.
         """
-        best = self._tuned(self._ranges(plan))
-        if not best.within(self._gate.max_drop) and plan is not None:
-            assert best.plan is not None
-            found = self._exclude(best.plan)
-            if found is not None:
-                self._latency = self._cost(best, found)
-                best = found
-        if not best.within(self._gate.max_drop):
-            self._refuse(min(self.attempts, key=_drop))
-        return best
+        study = self._compilation.study
+        best = self._attempt(None) if study is None else self._quantized(study)
+        if isinstance(best.result, Scored) and self._holds(best):
+            return best, best.result
+        raise self._refusal()
 
-    def record(self) -> dict[str, Any]:
-        """For the manifest: what was tried on the scored images, and what layers in float cost."""
-        tried = {"attempts": [attempt.as_dict() for attempt in self.attempts]}
-        return {**tried, "sensitivity": self.sensitivity, **self._latency}
+    def record(self) -> SearchRecord:
+        """What was tried on the scored images, and what layers in float cost."""
+        return SearchRecord(
+            tuple(attempt.record() for attempt in self._attempts), dict(self._sensitivity), self._latency
+        )
 
     @property
     def _aim(self) -> float:
         return min(AIM, self._gate.max_drop)
 
-    def _ranges(self, plan: Plan | None) -> Attempt:
-        tried = [self._attempt(plan)]
-        for rule in () if plan is None else _rivals(plan):
-            if tried[-1].within(self._aim):
+    def _holds(self, attempt: Attempt) -> bool:
+        return attempt.drop <= self._gate.max_drop
+
+    def _quantized(self, study: Study) -> Attempt:
+        """The best of several ranges and of fine-tuned weights; over the budget, one with layers in float."""
+        best, plan = self._tuned(study, *self._ranges(study))
+        if self._holds(best):
+            return best
+        mixed = self._exclude(study, plan)
+        if mixed is None:
+            return best
+        self._latency = self._cost(best, mixed)
+        return mixed
+
+    def _ranges(self, study: Study) -> tuple[Attempt, Plan]:
+        """The rule for ranges that loses least, of those that are tried until one is good enough."""
+        plan = study.best()
+        best = self._attempt(plan), plan
+        for rule in _rivals(study.errors, plan.rule):
+            if best[0].drop <= self._aim:
                 break
-            assert plan is not None
-            tried.append(self._attempt(plan.with_rule(rule)))
-        return min(tried, key=_drop)
+            plan = study.plan(rule)
+            best = min(best, (self._attempt(plan), plan), key=_drop_of_first)
+        return best
 
-    def _tuned(self, best: Attempt) -> Attempt:
-        """``best``, or an attempt with fine-tuned weights where that loses less."""
-        if not self._fine_tuning or best.within(self._aim) or not best.within(TUNABLE):
-            return best
-        plans = [attempt.plan for attempt in self.attempts if attempt.within(_drop(best) + NOISE)]
-        start = min(filter(None, plans), key=lambda plan: plan.errors[plan.rule], default=None)
-        if start is None:
-            return best
-        with self._stage("fine-tune INT8 weights"):
-            plan = tune(start, self._fine_tuning)
-        return min(best, self._attempt(plan), key=_drop)
+    def _tuned(self, study: Study, best: Attempt, plan: Plan) -> tuple[Attempt, Plan]:
+        """``best`` and its plan, or an attempt with fine-tuned weights where that loses less."""
+        if not self._compilation.fine_tuning or not self._aim < best.drop <= TUNABLE:
+            return best, plan
+        plans = [attempt.plan for attempt in self._attempts if attempt.drop <= best.drop + NOISE]
+        start = min(filter(None, plans), key=lambda item: study.errors[item.rule], default=plan)
+        with self._compilation.stage("fine-tune INT8 weights"):
+            tuned = self._compilation.tune(study, start)
+        return min((best, plan), (self._attempt(tuned), tuned), key=_drop_of_first)
 
-    def _exclude(self, plan: Plan) -> Attempt | None:
-        """The fewest of the most sensitive groups in float, found by doubling and then halving the interval."""
-        with self._stage("sensitivity"):
-            order = _allowed(plan, self._suspects(plan))
-        failed, count, found = 0, 1, None
-        while found is None and failed < len(order):
+    def _exclude(self, study: Study, plan: Plan) -> Attempt | None:
+        """The fewest of the most sensitive groups in float, by doubling and then halving the interval; None: too few
+        may be float to hold the budget."""
+        with self._compilation.stage("sensitivity"):
+            order = _allowed(plan, self._suspects(study, plan))
+        failed, count, good = 0, 1, None
+        while good is None and failed < len(order):
             count = min(count, len(order))
-            attempt = self._attempt(plan.keep_float(order[:count]))
-            if attempt.within(self._gate.max_drop):
-                found = attempt
+            attempt = self._attempt(study.keep_float(plan, order[:count]))
+            if self._holds(attempt):
+                good = attempt
             else:
                 failed, count = count, 2 * count
-        while found is not None and count - failed > 1:
+        while good is not None and count - failed > 1:
             middle = (count + failed) // 2
-            attempt = self._attempt(plan.keep_float(order[:middle]))
-            if attempt.within(self._gate.max_drop):
-                count, found = middle, attempt
+            attempt = self._attempt(study.keep_float(plan, order[:middle]))
+            if self._holds(attempt):
+                count, good = middle, attempt
             else:
                 failed = middle
-        return found
+        return good
 
-    def _suspects(self, plan: Plan) -> list[str]:
+    def _suspects(self, study: Study, plan: Plan) -> list[str]:
         """Groups, the one that hurts most alone first: by AP for the noisiest, then by signal to noise."""
-        noise = plan.sensitivity()
-        few = self._gate.few(JUDGED)
+        noise = study.sensitivity(plan)
         lost: dict[str, float] = {}
         for group in list(noise)[:SUSPECTS]:
-            lost[group] = few.drop(few.simulate(GraphSession(plan.alone(group).insert())))
-            self.sensitivity[group] = {"sqnr_db": noise[group], "drop_points": lost[group]}
-            self._report(f"  {group}: {noise[group]:.1f} dB, alone loses {lost[group]:.2f} points")
+            lost[group] = self._compilation.drop_alone(study, plan, group)
+            self._sensitivity[group] = SensitivityRecord(noise[group], lost[group])
+            self._compilation.report(f"  {group}: {noise[group]:.1f} dB, alone loses {lost[group]:.2f} points")
         return sorted(lost, key=lambda group: -lost[group]) + list(noise)[SUSPECTS:]
 
     def _attempt(self, plan: Plan | None) -> Attempt:
-        draft = self._emit(plan)
+        draft = self._compilation.emit(plan)
         name = draft.manifest.precision if plan is None else plan.title
+        result: Scored | str
         try:
-            draft = self._vouch(draft)
+            draft = self._compilation.vouch(draft)
         except ParityError as error:
             if plan is None:
                 raise
-            attempt = Attempt(name, plan, draft, None, None, str(error).removesuffix(verify.CONSEQUENCE))
+            result = str(error).removesuffix(verify.CONSEQUENCE)
         else:
-            with self._stage("measure AP"):
-                after = self._gate.artifact(draft, self._runtime)
-                attempt = Attempt(name, plan, draft, after, self._gate.drop(after))
-        self.attempts.append(attempt)
-        self._report(_line(attempt, len(self.attempts)))
+            with self._compilation.stage("measure AP"):
+                accuracy = self._compilation.score(draft)
+                result = Scored(accuracy, self._gate.drop(accuracy))
+        attempt = Attempt(name, plan, draft, result)
+        self._attempts.append(attempt)
+        self._compilation.report(attempt.line(len(self._attempts)))
         return attempt
 
-    def _cost(self, whole: Attempt, found: Attempt) -> dict[str, Any]:
+    def _cost(self, whole: Attempt, mixed: Attempt) -> LatencyRecord:
         """Milliseconds of all-INT8 and of what is shipped, on this machine."""
-        pair = [bundles.seal(item.draft.path, item.draft.manifest).path for item in (whole, found)]
-        runtime = self._runtime or found.draft.manifest.target
+        runtime = self._compilation.runtime or self._compilation.target
         try:
-            with self._stage("compare latency"):
-                before, after = latency.compare(pair, self._runtime)
+            with self._compilation.stage("compare latency"):
+                before, after = self._compilation.latency(whole.draft, mixed.draft)
         except InferenceError as error:
-            return {"latency": {"runtime": runtime, "failure": str(error)}}
-        percent = round(100 * (after / before - 1), 1)
-        return {"latency": {"runtime": runtime, "int8_ms": before, "ms": after, "cost_percent": percent}}
+            return LatencyRecord(runtime, failure=str(error))
+        return LatencyRecord(runtime, before, after, round(100 * (after / before - 1), 1))
 
-    def _refuse(self, best: Attempt) -> None:
+    def _refusal(self) -> AccuracyError:
+        """What is said when nothing held the budget, after all attempts have been shown."""
+        for index, attempt in enumerate(self._attempts, 1):
+            self._compilation.report(attempt.line(index))
+        best = min(self._attempts, key=lambda attempt: attempt.drop)
+        if isinstance(best.result, str):
+            return AccuracyError(best.result + verify.CONSEQUENCE)
         before = 100 * self._gate.before.ap
-        for index, attempt in enumerate(self.attempts, 1):
-            self._report(_line(attempt, index))
-        if best.drop is None:
-            raise AccuracyError(best.failure + verify.CONSEQUENCE)
-        raise AccuracyError(
+        return AccuracyError(
             f"{best.draft.manifest.precision} loses {best.drop:.2f} AP points on {self._gate.file.name} "
-            f"({before:.2f} -> {before - best.drop:.2f}) in the best of {len(self.attempts)} attempts, more than the "
+            f"({before:.2f} -> {before - best.drop:.2f}) in the best of {len(self._attempts)} attempts, more than the "
             f"budget of {self._gate.max_drop:g}; no bundle was written. Calibrate with more or better images, choose "
             "--precision fp16, or raise --max-drop"
         )
+
+
+def _drop_of_first(pair: tuple[Attempt, Plan]) -> float:
+    return pair[0].drop
 
 
 def _allowed(plan: Plan, order: list[str]) -> list[str]:
@@ -233,18 +233,8 @@ def _allowed(plan: Plan, order: list[str]) -> list[str]:
     return order[:count]
 
 
-def _rivals(plan: Plan) -> Iterator[str]:
-    least = plan.errors[plan.rule]
-    for rule, error in sorted(plan.errors.items(), key=lambda item: item[1]):
-        if rule != plan.rule and error <= RIVAL * least:
+def _rivals(errors: Mapping[str, float], best: str) -> Iterator[str]:
+    """Rules whose error is nearly as small as that of the ``best``, the smallest first."""
+    for rule, error in sorted(errors.items(), key=lambda item: item[1]):
+        if rule != best and error <= RIVAL * errors[best]:
             yield rule
-
-
-def _drop(attempt: Attempt) -> float:
-    return float("inf") if attempt.drop is None else attempt.drop
-
-
-def _line(attempt: Attempt, number: int) -> str:
-    layers = len(attempt.plan.float_layers()) if attempt.plan else 0
-    what = f"attempt {number}: {attempt.name}" + (f", {layers} convolutions in float" if layers else "")
-    return f"{what}: " + (attempt.failure if attempt.drop is None else f"loses {attempt.drop:.2f} AP points")

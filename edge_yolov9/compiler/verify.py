@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.compiler.job import OUTPUT_NAMES
-from edge_yolov9.compiler.quantization.rules import audible
+from edge_yolov9.compiler.quantization.rawmaps import floor_logits
 from edge_yolov9.decode import DecodeOptions, Decoder, sqnr_db
 from edge_yolov9.errors import ParityError
 from edge_yolov9.geometry import iou_matrix
@@ -48,21 +48,23 @@ def compare(
     size = (manifest.input.height, manifest.input.width)
     float_decode, decode = Decoder(size), Decoder(size, manifest.outputs)
     totals = {name: np.zeros(3) for name in OUTPUT_NAMES}  # noise power, signal power, largest error
-    count = found = wanted = 0
+    count = again = wanted = 0
     for image in images:
         expected = reference.infer(image)
         got = session.infer(image)
         for name, spec, want, have in zip(OUTPUT_NAMES, manifest.outputs, expected, got, strict=True):
             have = spec.real(have)
-            _accumulate(totals[name], *((audible(want), audible(have)) if name.startswith("class") else (want, have)))
+            _accumulate(
+                totals[name], *((floor_logits(want), floor_logits(have)) if name.startswith("class") else (want, have))
+            )
         count += 1
         if np.isfinite(list(totals.values())).all():  # else no box can be made of it, and the judge refuses it
             hits, boxes = _agreement(float_decode(expected, DecodeOptions()), decode(got, DecodeOptions()))
-            found, wanted = found + hits, wanted + boxes
+            again, wanted = again + hits, wanted + boxes
     cells = [count * array.size for array in expected]
     tensors = {name: _figures(totals[name], n) for name, n in zip(OUTPUT_NAMES, cells, strict=True)}
     _judge(tensors, manifest.precision, manifest.target)
-    return {"images": count, "tensors": tensors, "boxes": {"float": wanted, "found_again": found}}
+    return {"images": count, "tensors": tensors, "boxes": {"float": wanted, "found_again": again}}
 
 
 def check_boxes(parity: Mapping[str, Any]) -> None:
@@ -71,10 +73,10 @@ def check_boxes(parity: Mapping[str, Any]) -> None:
     Raises:
         ParityError: it finds too few of them again.
     """
-    wanted, found = parity["boxes"]["float"], parity["boxes"]["found_again"]
-    if wanted >= FEW_BOXES and found < LEAST_FOUND * wanted:
+    wanted, again = parity["boxes"]["float"], parity["boxes"]["found_again"]
+    if wanted >= FEW_BOXES and again < LEAST_FOUND * wanted:
         raise ParityError(
-            f"the artifact finds only {found} of the float model's {wanted} boxes again, expected at least "
+            f"the artifact finds only {again} of the float model's {wanted} boxes again, expected at least "
             f"{100 * LEAST_FOUND:.0f} %{CONSEQUENCE}. Add --data DATA, so that AP is measured and sensitive layers can "
             "stay float, or choose --precision fp16"
         )

@@ -16,10 +16,9 @@ Heads = Callable[[Tensor], Sequence[Tensor]]
 """(N, 3, H, W) RGB in [0, 1] -> the six raw tensors, each (N, channels, H/s, W/s)."""
 
 
-def image_batch(images: Sequence[Image], device: torch.device | str = "cpu") -> Tensor:
+def image_batch(images: Sequence[Image]) -> Tensor:
     """Letterboxed frames (height, width, 3) uint8 BGR -> (N, 3, height, width) float32 RGB in [0, 1]."""
-    tensor = torch.from_numpy(np.concatenate([planes(image) for image in images]))
-    return tensor.to(device, memory_format=torch.channels_last)
+    return torch.from_numpy(np.concatenate([planes(image) for image in images]))
 
 
 class TorchSession(Session):
@@ -32,17 +31,19 @@ class TorchSession(Session):
 
     def infer(self, image: Image) -> list[NDArray[np.float32]]:
         """One letterboxed frame (height, width, 3) uint8 BGR -> six float32 arrays (channels, cells)."""
-        return self.infer_batch([image])[0]
+        return self._run(image_batch([image]).to(self._device))[0]
 
-    @torch.inference_mode()
     def infer_batch(self, images: Sequence[Image]) -> list[list[NDArray[np.float32]]]:
         """The six arrays of each of several frames of one size, computed together."""
         if not images:
             return []
-        self._batch = image_batch(images, self._device)
-        raw = self._heads(self._batch)
-        maps = [tensor.float().flatten(2).cpu().numpy() for tensor in raw]
-        return [[array[index] for array in maps] for index in range(len(images))]
+        return self._run(image_batch(images).to(self._device, memory_format=torch.channels_last))
+
+    @torch.inference_mode()
+    def _run(self, batch: Tensor) -> list[list[NDArray[np.float32]]]:
+        self._batch = batch
+        maps = [tensor.float().flatten(2).cpu().numpy() for tensor in self._heads(batch)]
+        return [[array[index] for array in maps] for index in range(len(batch))]
 
     @torch.inference_mode()
     def bare(self) -> None:

@@ -120,9 +120,20 @@ def labelled_split(data: Path, name: str) -> Split:
         DataError: it cannot be read, is empty, or nothing in it is labelled.
     """
     split = load_data(data).split(name)
-    if not any(len(record.class_id) and not record.iscrowd.all() for record in split.images):
-        raise DataError(f"no object is labelled in the {name} split of {data}, so there is no AP to measure on it")
+    check_labelled(split, data)
     return split
+
+
+def check_labelled(split: Split, data: Path) -> None:
+    """Refuse a split that AP cannot be measured on; ``data`` is its DATA file.
+
+    Raises:
+        DataError: nothing in it is labelled.
+    """
+    if not any(len(record.class_id) and not record.iscrowd.all() for record in split.images):
+        raise DataError(
+            f"no object is labelled in the {split.name} split of {data}, so there is no AP to measure on it"
+        )
 
 
 def score(detect: Detect, split: Split, names: tuple[str, ...], progress: CountProgress | None = None) -> Accuracy:

@@ -22,7 +22,7 @@ from edge_yolov9 import registry
 from edge_yolov9.bundle import InputRule, TensorSpec
 from edge_yolov9.compiler.floatgraph import raw_maps
 from edge_yolov9.compiler.job import INPUT_NAME, EmitJob, Emitted, read_options
-from edge_yolov9.compiler.quantization import Scheme
+from edge_yolov9.compiler.quantization import QuantizationScheme
 from edge_yolov9.geometry import planes
 from edge_yolov9.registry import Board
 
@@ -32,7 +32,7 @@ from .graphs import dla, handover, layers, letterbox
 from .graphs.half import to_half
 from .names import FALLBACK, LAYERS, LETTERBOX, MODEL, TYPED, CameraExtra, Extra
 
-SCHEME = Scheme(symmetric=True, integers=False)
+QUANTIZATION = QuantizationScheme(symmetric=True, integers=False)
 """TensorRT takes int8 with zero point 0 only; activations stay in the convolution's kernel, in float."""
 
 PICTURES = 2
@@ -53,25 +53,24 @@ def emit(job: EmitJob) -> Emitted:
     """Write the ONNX flavours of one bundle, and what the device checks its engine with.
 
     Raises:
-        CompileError: INT8 without a plan.
         TargetError: the DLA was asked for where there is none.
     """
     floats = onnx.load(job.onnx)
-    model = job.int8.insert() if job.precision == "int8" else floats
+    model = floats if job.plan is None else job.plan.insert()
     options, board = read_options(JetsonOptions, job.target_options), job.board.own(JetsonBoard)
     onnx.save(model, job.folder / MODEL)
     (job.folder / LAYERS).write_text(json.dumps(layers.Layers(model).convolutions(), indent=1), encoding="utf-8")
     if job.precision != "fp32":
         with job.stage("strongly typed flavour"):
             onnx.save(to_half(model), job.folder / TYPED)
-    if job.precision == "int8":
+    if job.plan is not None:
         onnx.save(to_half(floats, opset=17), job.folder / FALLBACK)
     with job.stage("expected raw maps"):
         checked = _expect(job, floats, model)
     extra = Extra(
         portable=MODEL,
         typed=MODEL if job.precision == "fp32" else TYPED,
-        fallback=FALLBACK if job.precision == "int8" else None,
+        fallback=None if job.plan is None else FALLBACK,
         check=checked,
         jetson=layers.describe(model, job.precision, registry.boards("jetson")),
         workspace_mib=board.workspace_mib,
@@ -100,12 +99,12 @@ def _camera(job: EmitJob, frame_size: tuple[int, int] | None) -> CameraExtra | N
 
 def _expect(job: EmitJob, floats: onnx.ModelProto, model: onnx.ModelProto) -> dict[str, object]:
     """Write the raw maps of a few pictures: of the float model and of the bundle's own graph."""
-    frames = list(job.pictures(PICTURES, PICTURES))
+    frames = list(job.pictures.frames(PICTURES, PICTURES))
     images = [planes(frame) for frame in frames]
     wanted = raw_maps(floats, images)
     own = wanted if model is floats else raw_maps(model, images)
     checks.write(job.folder, [item.name for item in model.graph.output], frames, wanted, own)
-    return {"file": checks.FILE, "pictures": len(frames), "of": job.pictures_are}
+    return {"file": checks.FILE, "pictures": len(frames), "of": job.pictures.kind}
 
 
 def _spec(item: onnx.ValueInfoProto) -> TensorSpec:

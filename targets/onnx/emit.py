@@ -18,13 +18,13 @@ import onnx
 
 from edge_yolov9.bundle import InputRule, TensorSpec
 from edge_yolov9.compiler.job import INPUT_NAME, EmitJob, Emitted
-from edge_yolov9.compiler.quantization import Scheme
+from edge_yolov9.compiler.quantization import QuantizationScheme
 from edge_yolov9.errors import CompileError
 from edge_yolov9.registry import Board
 
 MODEL = "model.onnx"
 
-SCHEME = Scheme(weight_levels=63, everywhere=True)
+QUANTIZATION = QuantizationScheme(weight_levels=63, everywhere=True)
 """uint8 with any zero point, because on x86 ONNX Runtime fuses only that into integer kernels, and a float operator
 in between keeps it from fusing the neighbours; 7-bit weights, because CPUs without VNNI saturate on full ones."""
 
@@ -40,8 +40,8 @@ def emit(job: EmitJob) -> Emitted:
         CompileError: ONNX Runtime's tools refused the graph.
     """
     path = job.folder / MODEL
-    if job.precision == "int8":
-        onnx.save(job.int8.insert(), path)
+    if job.plan is not None:
+        onnx.save(job.plan.insert(), path)
     elif job.precision == "fp16":
         with job.stage("convert to float16"), _quiet():
             _write_half(job.onnx, path)

@@ -19,13 +19,13 @@ from typing import Any
 
 from edge_yolov9.bundle import InputRule, TensorSpec
 from edge_yolov9.compiler.job import INPUT_NAME, OUTPUT_NAMES, EmitJob, Emitted
-from edge_yolov9.compiler.quantization import Scheme
+from edge_yolov9.compiler.quantization import QuantizationScheme
 from edge_yolov9.errors import CompileError
 from edge_yolov9.registry import Board
 
 MODEL = "model.xml"
 
-SCHEME = Scheme(weight_levels=63, moves=False)
+QUANTIZATION = QuantizationScheme(weight_levels=63, moves=False)
 """Any zero point; activations float between a convolution and the next pair. Weights use 7 of their 8 bits: CPUs
 without VNNI add two 8-bit products in 16 bits, which full weights saturate (BCCD AP on an AVX2 CPU, float .607: .609
 with 7 bits, .603 with 8)."""
@@ -56,11 +56,11 @@ def emit(job: EmitJob) -> Emitted:
 
 def _source(job: EmitJob) -> Path:
     """The float graph, or the plan's explicit pairs, which OpenVINO turns into its own FakeQuantize."""
-    if job.precision != "int8":
+    if job.plan is None:
         return job.onnx
     import onnx
 
-    onnx.save(job.int8.insert(), job.scratch / "openvino.onnx")
+    onnx.save(job.plan.insert(), job.scratch / "openvino.onnx")
     return job.scratch / "openvino.onnx"
 
 

@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_yolov9.bundle import InputRule, TensorSpec
-from edge_yolov9.compiler.job import INPUT_NAME, OUTPUT_NAMES, EmitJob, Emitted
-from edge_yolov9.compiler.quantization import Scheme
+from edge_yolov9.compiler.job import INPUT_NAME, OUTPUT_NAMES, EmitJob, Emitted, Pictures
+from edge_yolov9.compiler.quantization import Plan, QuantizationScheme
 from edge_yolov9.errors import CompileError, EdgeYoloError
 from edge_yolov9.model import RawHeads
 from edge_yolov9.registry import Board
@@ -30,7 +29,7 @@ from .board import TfliteBoard, Vela
 
 MODEL = "model.tflite"
 
-SCHEME = Scheme(everywhere=True, outputs=True)
+QUANTIZATION = QuantizationScheme(everywhere=True, outputs=True)
 """Full integer: every tensor int8 with any zero point, the raw maps too."""
 
 TOOLS = ("litert-torch", "litert-converter", "ai-edge-quantizer", "ai-edge-litert")
@@ -63,13 +62,14 @@ def emit(job: EmitJob) -> Emitted:
     extra: dict[str, Any] = {}
     with job.stage("convert to TFLite"), _vendor("the conversion to TFLite", log):
         lower.convert(_heads(job), job.input_size, floating)
-    if job.precision == "fp32":
-        artifact.write_bytes(floating.read_bytes())
+    if job.plan is not None:
+        with job.stage("quantize"), _vendor("the quantization", log):
+            artifact.write_bytes(_int8(job.plan, job.pictures, floating))
     elif job.precision == "fp16":
         with job.stage("cast to float16"), _vendor("the cast to float16", log):
             artifact.write_bytes(quantize.to_fp16(floating))
     else:
-        _int8(job, floating, artifact, log)
+        artifact.write_bytes(floating.read_bytes())
     with _vendor("loading the emitted model", log):
         inputs, outputs = _signature(artifact)
     if npu is not None:
@@ -93,19 +93,11 @@ def _heads(job: EmitJob) -> RawHeads:
     return heads if job.board.own(TfliteBoard).grouped_convolutions else lower.ungrouped(heads)
 
 
-def _int8(job: EmitJob, floating: Path, artifact: Path, log: Path) -> None:
+def _int8(plan: Plan, pictures: Pictures, floating: Path) -> bytes:
     from . import quantize
 
-    with job.stage("quantize"), _vendor("the quantization", log):
-        pixels = _signature(floating)[0][INPUT_NAME]["name"]
-        artifact.write_bytes(quantize.to_int8(floating, job.int8, _frame(job), pixels))
-
-
-def _frame(job: EmitJob) -> NDArray[np.uint8]:
-    """The first calibration image, letterboxed (H, W, 3) uint8 BGR."""
-    if job.calibration is None:
-        raise CompileError("INT8 needs calibration images, got none; give some with --calibration")
-    return next(iter(job.calibration))
+    pixels = _signature(floating)[0][INPUT_NAME]["name"]
+    return quantize.to_int8(floating, plan, next(pictures.frames(1, 1)), pixels)
 
 
 def _signature(model: Path) -> tuple[dict[str, Any], dict[str, Any]]:

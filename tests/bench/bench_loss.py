@@ -18,11 +18,13 @@ from edge_yolov9.registry import TARGETS
 
 def cell(made: Bundle) -> str:
     """AP points lost, and what it took where it was not the first attempt or not all of it is INT8."""
-    found = made.manifest.extra["search"]["attempts"]
+    plan, search = made.manifest.compilation.plan, made.manifest.compilation.search
+    assert plan is not None
+    assert search is not None
     assert made.manifest.accuracy is not None
     text = f"{made.manifest.accuracy['drop_points']:.2f}"
-    floats = len(made.manifest.extra["plan"]["float_layers"])
-    notes = [f"{len(found)} attempts"] * (len(found) > 1) + [f"{floats} in float"] * bool(floats)
+    tried, floats = len(search.attempts), len(plan.float_layers)
+    notes = [f"{tried} attempts"] * (tried > 1) + [f"{floats} in float"] * bool(floats)
     return f"{text} ({', '.join(notes)})" if notes else text
 
 

@@ -15,6 +15,7 @@ from edge_yolov9.bundle import InputRule, Manifest, TensorSpec
 from edge_yolov9.checkpoint import Checkpoint, save
 from edge_yolov9.cli import main
 from edge_yolov9.model import build
+from edge_yolov9.record import AttemptRecord, CompilationRecord, LatencyRecord, PlanRecord, SearchRecord
 from tests.conftest import DEMO
 
 
@@ -47,10 +48,13 @@ def bundle(tmp_path: Path) -> Path:
         accuracy={"data": "bccd.yaml", "float": {"AP": 0.6068}, "artifact": {"AP": 0.6038}, "drop_points": 0.3},
         source={"file": "a.pt", "facts": {"epoch": 3}},
         licence={"weights": "not stated", "data": "MIT"},
-        extra={
-            "plan": {"rule": "mse", "float_layers": ["stem", "neck.0"], "tensors": {"images": {"low": 0, "high": 1}}},
-            "search": {"attempts": [{}, {}], "latency": {"ms": 5.5, "cost_percent": 4.0}},
-        },
+        compilation=CompilationRecord(
+            plan=PlanRecord("mse", {"mse": 0.02}, 63, False, 0, 0, True, 0, ("stem", "neck.0"), {}),
+            search=SearchRecord(
+                (AttemptRecord("mse", 1.5, 0), AttemptRecord("mse", 0.2, 2)),
+                latency=LatencyRecord("openvino", 5.29, 5.5, 4.0),
+            ),
+        ),
     )
     folder = tmp_path / "bundle"
     with bundles.writing(folder) as draft:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import onnx
 import torch
-from edge_yolov9.targets.onnx.emit import SCHEME
+from edge_yolov9.targets.onnx.emit import QUANTIZATION
 from torch import nn
 
 from edge_yolov9.checkpoint import Checkpoint, load
@@ -23,8 +23,9 @@ from edge_yolov9.compiler.fold import fold
 from edge_yolov9.compiler.gate import Gate
 from edge_yolov9.compiler.prune import prune
 from edge_yolov9.compiler.quantization import qdq, ranges
-from edge_yolov9.compiler.quantization.measure import Tensors, measure
 from edge_yolov9.compiler.quantization.rules import read
+from edge_yolov9.compiler.quantization.stats import collect_stats
+from edge_yolov9.geometry import planes
 from edge_yolov9.model import RawHeads, YOLOv9
 from edge_yolov9.scoring.accuracy import labelled_split
 from tests.conftest import DATA, DEMO
@@ -144,13 +145,13 @@ def plain_loss(kind: str, folder: Path) -> tuple[float, float]:
     model = onnx.load(export_onnx(RawHeads(fold(made.model)).eval(), made.input_size, folder / f"{kind}.onnx"))
     gate = Gate(GraphSession(model), made.names, made.input_size, DATA, labelled_split(DATA, "val"), 0.5)
     images = choose(DATA, 32, 0, made.input_size, made.names)
-    graph = read(model, SCHEME)
-    seen = measure(graph, Tensors(images), len(images))
+    graph = read(model, QUANTIZATION)
+    stats = collect_stats(graph, map(planes, images), len(images))
     widest = {
-        group: ranges.Range(*ranges.extremes(graph, seen, [n for n in graph.measured if graph.group[n] == group]), "")
+        group: ranges.Range(*ranges.extremes(graph, stats, [n for n in graph.measured if graph.group[n] == group]), "")
         for group in {graph.group[name] for name in graph.measured}
     }
-    after = gate.simulate(GraphSession(qdq.insert(graph, widest, SCHEME)))
+    after = gate.simulate(GraphSession(qdq.insert(graph, widest, QUANTIZATION)))
     return 100 * gate.before.ap, gate.drop(after)
 
 

@@ -16,8 +16,10 @@ from edge_yolov9.bench import latency
 from edge_yolov9.bundle import InputRule, Manifest, TensorSpec
 from edge_yolov9.cli import main
 from edge_yolov9.compiler import auto
+from edge_yolov9.compiler.inputs import CompileInputs
 from edge_yolov9.compiler.pipeline import CompileOptions
 from edge_yolov9.errors import AccuracyError, CalibrationError, CompileError, RuntimeNotInstalled, TargetError
+from edge_yolov9.record import AutoRecord, CandidateRecord
 from tests.conftest import DATA, DEMO
 
 BOARD = next(name for name, board in registry.boards("onnx").items() if board.machine == auto.MACHINE)
@@ -26,7 +28,7 @@ TRAIN = DATA.parent / "bccd" / "images" / "train"
 Pretend = Callable[..., None]
 
 
-def fake_bundle(folder: Path, options: CompileOptions, drop: float) -> bundles.Bundle:
+def fake_bundle(folder: Path, options: CompileOptions, precision: str, drop: float) -> bundles.Bundle:
     """A sealed bundle with a model file of its own."""
     outputs = tuple(
         TensorSpec(f"{kind}_p{level}", (1, 64 if kind == "box" else 1, 32 >> level, 32 >> level), "float32", "NCHW")
@@ -37,8 +39,8 @@ def fake_bundle(folder: Path, options: CompileOptions, drop: float) -> bundles.B
         variant="gelan-t",
         names=("bus",),
         target=options.target,
-        board=str(options.device),
-        precision=str(options.precision),
+        board=BOARD,
+        precision=precision,
         input=InputRule(TensorSpec("images", (1, 32, 32, 3), "uint8", "NHWC"), 32, 32),
         outputs=outputs,
         model="model",
@@ -48,7 +50,7 @@ def fake_bundle(folder: Path, options: CompileOptions, drop: float) -> bundles.B
         extra={"portable": "model"},
     )
     with bundles.writing(folder) as draft:
-        (draft / "model").write_text(str(options.precision))
+        (draft / "model").write_text(precision)
         bundles.seal(draft, manifest)
     return bundles.read(folder)
 
@@ -58,19 +60,25 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Pretend:
     """``pretend(fp32=12.0, ...)``: compilations and milliseconds are made up; an error in place of a time is raised."""
 
     def use(**times: float | Exception) -> None:
-        def compile_checkpoint(_: Path, options: CompileOptions, folder: Path, __: object) -> bundles.Bundle:
-            result = times[str(options.precision)]
+        def compile_precision(inputs: CompileInputs, _: object, precision: str, folder: Path) -> bundles.Bundle:
+            result = times[precision]
             if isinstance(result, Exception):
                 raise result
-            return fake_bundle(folder, options, 0.125)
+            return fake_bundle(folder, inputs.options, precision, 0.125)
 
         def in_turn(folders: list[Path]) -> list[list[float]]:
             return [[float(times[folder.name]) * share for share in (0.9, 1.0, 1.2)] for folder in folders]  # type: ignore[arg-type]
 
-        monkeypatch.setattr(auto, "compile_checkpoint", compile_checkpoint)
+        monkeypatch.setattr(auto, "compile_precision", compile_precision)
         monkeypatch.setattr(latency, "in_turn", in_turn)
 
     return use
+
+
+def decided(bundle: bundles.Bundle) -> AutoRecord:
+    """What the manifest keeps of the comparison."""
+    assert bundle.manifest.compilation.auto is not None
+    return bundle.manifest.compilation.auto
 
 
 def run(folder: Path, **changes: object) -> bundles.Bundle:
@@ -84,8 +92,8 @@ def test_the_fastest_is_taken_and_the_table_recorded(pretend: Pretend, tmp_path:
     assert (bundle.manifest.precision, bundle.manifest.board) == ("int8", BOARD)
     assert bundle.model_path.read_text() == "int8"
     assert bundle.manifest.extra["portable"] == "model"
-    found = bundle.manifest.extra["auto"]
-    assert found["candidates"]["fp16"] == {"drop_points": 0.125, "ms": 7.0, "least_ms": 6.3, "most_ms": 8.4}
+    found = decided(bundle)
+    assert found.candidates["fp16"] == CandidateRecord(drop_points=0.125, ms=7.0, least_ms=6.3, most_ms=8.4)
     assert auto.verdict(found) == "auto took int8 on this machine (int8 5.0 ms, fp16 7.0 ms, fp32 12.0 ms)"
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
@@ -93,8 +101,8 @@ def test_the_fastest_is_taken_and_the_table_recorded(pretend: Pretend, tmp_path:
 @pytest.mark.parametrize(("int8", "taken"), [(7.1, "fp16"), (6.9, "fp16"), (6.5, "int8")])
 def test_int8_must_be_faster_than_chance(pretend: Pretend, tmp_path: Path, int8: float, taken: str) -> None:
     pretend(fp32=12.0, fp16=7.0, int8=int8)
-    found = run(tmp_path).manifest.extra["auto"]
-    assert found["chosen"] == taken
+    found = decided(run(tmp_path))
+    assert found.chosen == taken
     assert auto.verdict(found).endswith("INT8 is not worth it here: it is no faster") == (taken == "fp16")
 
 
@@ -102,16 +110,16 @@ def test_int8_over_the_budget_is_out(pretend: Pretend, tmp_path: Path) -> None:
     pretend(
         fp32=12.0, fp16=7.0, int8=AccuracyError("int8 loses 3.00 AP points; no bundle was written. Try more images")
     )
-    found = run(tmp_path).manifest.extra["auto"]
-    assert found["chosen"] == "fp16"
-    assert found["candidates"]["int8"] == {"out": "int8 loses 3.00 AP points"}
+    found = decided(run(tmp_path))
+    assert found.chosen == "fp16"
+    assert found.candidates["int8"] == CandidateRecord(out="int8 loses 3.00 AP points")
     assert auto.verdict(found).endswith("INT8 is out: int8 loses 3.00 AP points")
 
 
 def test_int8_without_images_is_left_out_with_a_word(pretend: Pretend, tmp_path: Path) -> None:
     pretend(fp32=12.0, fp16=7.0)
-    found = run(tmp_path, calibration=None, data=None).manifest.extra["auto"]
-    assert found["candidates"]["fp16"]["drop_points"] is None
+    found = decided(run(tmp_path, calibration=None, data=None))
+    assert found.candidates["fp16"].drop_points is None
     assert "add --calibration" in auto.verdict(found)
 
 
@@ -151,10 +159,10 @@ def test_command_and_info_say_what_was_decided(pretend: Pretend, tmp_path: Path)
     made = CliRunner().invoke(main, [str(word) for word in words])
     assert made.exit_code == 0, made.output
     assert "auto took fp16 on this machine" in made.stdout
-    told = CliRunner().invoke(main, ["info", str(tmp_path / "b")]).stdout
-    assert "chosen     fp16" in told
-    assert "drop_points None, ms 9, least_ms 8.1, most_ms 10.8" in told
-    assert "options      activation relu6" in told
+    text = CliRunner().invoke(main, ["info", str(tmp_path / "b")]).stdout
+    assert "chosen     fp16" in text
+    assert "int8     ms 9, least_ms 8.1, most_ms 10.8" in text
+    assert "options      activation relu6" in text
 
 
 @pytest.mark.slow
@@ -165,8 +173,8 @@ def test_for_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[str] = []
     options = CompileOptions("onnx", input_size=(160, 160), calibration=TRAIN, calibration_images=8)
     bundle = auto.compile_fastest(DEMO, options, tmp_path / "b", lines.append)
-    found = bundle.manifest.extra["auto"]
-    assert found["chosen"] == bundle.manifest.precision == auto.fastest(found["candidates"])
-    assert {name: 0.1 < row["ms"] < 1000 for name, row in found["candidates"].items()} == {"int8": True, "fp32": True}
+    found = decided(bundle)
+    assert found.chosen == bundle.manifest.precision == auto.fastest(found.candidates)
+    assert {name: 0.1 < (row.ms or 0) < 1000 for name, row in found.candidates.items()} == {"int8": True, "fp32": True}
     registry.open_session(bundle).close()
     assert "auto: int8" in lines

@@ -13,16 +13,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from edge_yolov9.bundle import read
-from edge_yolov9.compiler import verify
+from edge_yolov9.bundle import Bundle, read
+from edge_yolov9.cli import main
+from edge_yolov9.compiler import pipeline, verify
 from edge_yolov9.compiler.job import OUTPUT_NAMES
 from edge_yolov9.compiler.pipeline import CompileOptions, compile_checkpoint
-from edge_yolov9.errors import AccuracyError, CalibrationError, InputError, ParityError, TargetError
+from edge_yolov9.errors import (
+    AccuracyError,
+    CalibrationError,
+    CheckpointError,
+    InputError,
+    ParityError,
+    TargetError,
+)
 from edge_yolov9.model.session import TorchSession
 from edge_yolov9.registry import open_session
+from edge_yolov9.scoring.accuracy import FIGURES
 from tests.conftest import DATA, DEMO
 from tests.targets.jobs import frames, make_job
+from tests.test_bundle import PLAIN
 
 Compiled = Callable[..., Path]
 TARGETS = ("openvino", "tflite", "jetson", "onnx")
@@ -69,6 +80,35 @@ def test_int8_without_calibration_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_missing_checkpoint_is_named_before_images_are_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"nosuch\.pt"):
+        compile_checkpoint(tmp_path / "nosuch.pt", CompileOptions("tflite"), tmp_path / "b", print)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_finds_nothing_does_not_pass_silently(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = {**dict.fromkeys(FIGURES, 0.0), "images": 72, "classes": []}
+    accuracy = {"data": "bccd.yaml", "float": figures, "artifact": figures, "losing_classes": {}, "drop_points": 0.0}
+    parity = {"boxes": {"float": 0, "found_again": 0}, "tensors": {"box_p3": {"sqnr_db": 50.0}}}
+    blind = Bundle(tmp_path, dataclasses.replace(PLAIN, accuracy=accuracy, parity=parity))
+    monkeypatch.setattr(pipeline, "compile_checkpoint", lambda *_: blind)
+    result = CliRunner().invoke(main, ["compile", str(DEMO), "--target", "onnx", "-o", str(tmp_path / "b")])
+    assert result.exit_code == 0, result.output
+    assert "Warning: the float model itself finds nothing on this data set (AP 0)" in result.stderr
+    assert "Warning" not in result.stdout
+
+
+def test_a_machine_without_torch_is_told_what_compile_needs(tmp_path: Path) -> None:
+    program = (
+        f"import sys; sys.modules['torch'] = None; from edge_yolov9.cli import main; main({['compile', str(DEMO)]!r} + "
+    )
+    program += f"['--target', 'onnx', '-o', {str(tmp_path / 'b')!r}])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "compile needs torch, which is not installed" in done.stderr
+    assert 'pip install "edge-yolov9[compile]"' in done.stderr
+
+
 def test_unknown_board_and_bad_size(tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="unknown board"):
         compile_checkpoint(DEMO, CompileOptions("onnx", device="toaster", precision="fp32"), tmp_path / "b", print)
@@ -106,12 +146,15 @@ def test_fine_tuning_is_an_attempt_of_its_own(tmp_path: Path, monkeypatch: pytes
         "openvino", precision="int8", input_size=(160, 160), calibration=DATA, calibration_images=8, fine_tuning=2
     )
     found = compile_checkpoint(DEMO, options, tmp_path / "b", print).manifest
-    first, second = found.extra["search"]["attempts"]
-    assert second["ranges"] == f"{first['ranges']}, fine-tuned"
-    assert abs(second["drop_points"] - first["drop_points"]) < 3
+    assert found.compilation.search is not None
+    assert found.compilation.plan is not None
+    first, second = found.compilation.search.attempts
+    assert second.ranges == f"{first.ranges}, fine-tuned"
+    assert None not in (first.drop_points, second.drop_points)
+    assert abs(second.drop_points - first.drop_points) < 3
     assert found.accuracy is not None
-    taken = second if found.extra["plan"]["fine_tuning_steps"] == 2 else first
-    assert found.accuracy["drop_points"] == taken["drop_points"] == min(first["drop_points"], second["drop_points"])
+    taken = second if found.compilation.plan.fine_tuning_steps == 2 else first
+    assert found.accuracy["drop_points"] == taken.drop_points == min(first.drop_points, second.drop_points)
 
 
 class _Blind:

@@ -15,49 +15,62 @@ from numpy.typing import NDArray
 from edge_yolov9.compiler.export import export_onnx
 from edge_yolov9.compiler.fold import fold
 from edge_yolov9.compiler.prune import prune
-from edge_yolov9.compiler.quantization import Plan, Scheme, correct, make, measure, qdq, ranges, rules
-from edge_yolov9.compiler.quantization.plan import with_weights
+from edge_yolov9.compiler.quantization import (
+    QuantizationScheme,
+    Study,
+    correct,
+    qdq,
+    ranges,
+    rawmaps,
+    rules,
+    stats,
+    study,
+)
+from edge_yolov9.compiler.quantization.plan import FineTuning, with_weights
 from edge_yolov9.errors import CompileError
+from edge_yolov9.geometry import planes
 from edge_yolov9.model import RawHeads, build
 from edge_yolov9.variants import GraphOptions
-from tests.targets.jobs import frames, make_job
+from tests.targets.jobs import calibration_set, float_graph, frames
 
-SCHEMES = [Scheme(symmetric=True, integers=False), Scheme(weight_levels=63), Scheme(everywhere=True, outputs=True)]
+SCHEMES = [
+    QuantizationScheme(symmetric=True, integers=False),
+    QuantizationScheme(weight_levels=63),
+    QuantizationScheme(everywhere=True, outputs=True),
+]
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_every_rule_is_measured_and_the_best_is_taken(scheme: Scheme, tmp_path: Path) -> None:
-    job = make_job(tmp_path, "int8", images=4)
-    assert job.calibration is not None
-    plan = make(onnx.load(job.onnx), job.calibration, scheme)
-    assert set(plan.errors) == {"min-max", "percentile 99.99", "mse", "per tensor"}
-    assert plan.rule == min(plan.errors, key=plan.errors.__getitem__)
-    assert plan.errors[plan.rule] < 0.08
+def test_every_rule_is_measured_and_the_best_is_taken(scheme: QuantizationScheme) -> None:
+    images = calibration_set(4)
+    measured = study(float_graph(), images, scheme)
+    plan = measured.best()
+    assert set(measured.errors) == {"min-max", "percentile 99.99", "mse", "per tensor"}
+    assert plan.rule == min(measured.errors, key=measured.errors.__getitem__)
+    assert measured.errors[plan.rule] < 0.08
     assert set(plan.ranges) == set(plan.graph.group.values())
-    assert plan.float_layers() == []
+    assert plan.float_layers() == ()
 
 
-def test_an_outlier_channel_that_nobody_reads_does_not_set_the_range(tmp_path: Path) -> None:
+def test_an_outlier_channel_that_nobody_reads_does_not_set_the_range() -> None:
     """One channel 10^5 times too large whose readers are nearly deaf to it: float barely moves, INT8 too."""
-    job = make_job(tmp_path, "int8", images=4)
-    assert job.calibration is not None
-    scheme = Scheme(symmetric=True, integers=False)
-    graph = rules.read(onnx.load(job.onnx), scheme)
+    images = calibration_set(4)
+    scheme = QuantizationScheme(symmetric=True, integers=False)
+    graph = rules.read(float_graph(), scheme)
     first, second = graph.convolutions[0], graph.convolutions[1]
     bias, kernel = np.array(graph.constants[first.input[2]]), np.array(graph.constants[second.input[1]])
     bias[3] += 3e5
     kernel[:, 3] *= 1e-6
     fragile = with_weights(graph, {first.input[2]: bias, second.input[1]: kernel})
-    plan = make(fragile.model, job.calibration, scheme)
-    assert plan.errors["min-max"] > 3 * plan.errors[plan.rule]
-    assert plan.errors[plan.rule] < 0.08
+    errors = study(fragile.model, images, scheme).errors
+    assert errors["min-max"] > 3 * min(errors.values())
+    assert min(errors.values()) < 0.08
 
 
-def test_weights_that_read_a_silent_channel_do_not_set_the_rounding_step(tmp_path: Path) -> None:
-    job = make_job(tmp_path, "int8", images=4)
-    assert job.calibration is not None
-    graph = rules.read(onnx.load(job.onnx), SCHEMES[1])
-    seen = measure.measure(graph, measure.Tensors(job.calibration), 4)
+def test_weights_that_read_a_silent_channel_do_not_set_the_rounding_step() -> None:
+    images = calibration_set(4)
+    graph = rules.read(float_graph(), SCHEMES[1])
+    seen = stats.collect_stats(graph, map(planes, images), 4)
     assert correct.limit(graph, seen, SCHEMES[1]) == {}  # as it was trained, nothing is cut
     first, second = graph.convolutions[0], graph.convolutions[1]
     silent, bias = np.array(graph.constants[first.input[1]]), np.array(graph.constants[first.input[2]])
@@ -65,19 +78,19 @@ def test_weights_that_read_a_silent_channel_do_not_set_the_rounding_step(tmp_pat
     kernel = np.array(graph.constants[second.input[1]])
     kernel[:, 3] = np.sign(kernel[:, 3]) * 50
     fragile = with_weights(graph, {first.input[1]: silent, first.input[2]: bias, second.input[1]: kernel})
-    seen = measure.measure(fragile, measure.Tensors(job.calibration), 4)
+    seen = stats.collect_stats(fragile, map(planes, images), 4)
     (cut,) = correct.limit(fragile, seen, SCHEMES[1]).values()
-    heard = [channel for channel in range(cut.shape[1]) if channel != 3]
-    rounded = qdq.rounded_weights(cut, SCHEMES[1])[:, heard]
-    np.testing.assert_allclose(rounded, kernel[:, heard], atol=float(np.abs(kernel[:, heard]).max()) / 50)
+    read = [channel for channel in range(cut.shape[1]) if channel != 3]
+    rounded = qdq.rounded_weights(cut, SCHEMES[1])[:, read]
+    np.testing.assert_allclose(rounded, kernel[:, read], atol=float(np.abs(kernel[:, read]).max()) / 50)
 
 
-def test_a_group_in_float_has_no_pair_and_its_layers_are_named(tmp_path: Path) -> None:
-    job = make_job(tmp_path, "int8", images=2)
-    assert job.calibration is not None
-    plan = make(onnx.load(job.onnx), job.calibration, SCHEMES[1])
+def test_a_group_in_float_has_no_pair_and_its_layers_are_named() -> None:
+    images = calibration_set(2)
+    measured = study(float_graph(), images, SCHEMES[1])
+    plan = measured.best()
     conv = plan.graph.convolutions[4]
-    kept = plan.keep_float([plan.graph.group[conv.input[0]]])
+    kept = measured.keep_float(plan, [plan.graph.group[conv.input[0]]])
     assert conv.input[1].removesuffix(".weight") in kept.float_layers()
     inserted = kept.insert()
     (same,) = [node for node in inserted.graph.node if node.name == conv.name]
@@ -86,18 +99,18 @@ def test_a_group_in_float_has_no_pair_and_its_layers_are_named(tmp_path: Path) -
     assert sum(node.op_type == "QuantizeLinear" for node in inserted.graph.node) < pairs
 
 
-def test_a_convolution_that_writes_a_float_map_has_its_own_weights(tmp_path: Path) -> None:
-    job = make_job(tmp_path, "int8", images=1)
-    assert job.calibration is not None
-    graph = rules.read(onnx.load(job.onnx), SCHEMES[2])
-    seen = measure.measure(graph, measure.Tensors(job.calibration), 1)
+def test_a_convolution_that_writes_a_float_map_has_its_own_weights() -> None:
+    images = calibration_set(1)
+    graph = rules.read(float_graph(), SCHEMES[2])
+    seen = stats.collect_stats(graph, map(planes, images), 1)
     chosen = {group: ranges.Range(-8.0, 8.0, "") for group in graph.group.values()}
-    plan = Plan(graph, SCHEMES[2], chosen, seen=seen, floats=graph)
+    measured = Study(graph.model, graph, SCHEMES[2], images, seen, {"wide": chosen})
     last = next(node for node in graph.convolutions if node.output[0] == "box_p5")
     names = list(last.input[1:])
-    learned = plan.with_learned({name: value + 1 for name, value in graph.constants.items() if "model." in name}, 1)
-    kept = learned.keep_float(["box_p5"])
-    assert kept.float_layers() == [names[0].removesuffix(".weight")]
+    moved = {name: value + 1 for name, value in graph.constants.items() if "model." in name}
+    learned = measured.plan("wide", fine_tuning=FineTuning(moved, 1))
+    kept = measured.keep_float(learned, ["box_p5"])
+    assert kept.float_layers() == (names[0].removesuffix(".weight"),)
     for name in names:
         assert (learned.graph.constants[name] == graph.constants[name] + 1).all()
         assert (kept.graph.constants[name] == graph.constants[name]).all()
@@ -105,12 +118,12 @@ def test_a_convolution_that_writes_a_float_map_has_its_own_weights(tmp_path: Pat
     assert same.input[1] == names[0]
 
 
-def test_what_is_moved_needs_no_second_pair(tmp_path: Path) -> None:
+def test_what_is_moved_needs_no_second_pair() -> None:
     """OpenVINO fuses one FakeQuantize into a convolution; a second one of the same scale stays a kernel of its own."""
-    model = onnx.load(make_job(tmp_path, "fp32").onnx)
+    model = float_graph()
     made = {}
     for moves in (True, False):
-        scheme = Scheme(weight_levels=63, moves=moves)
+        scheme = QuantizationScheme(weight_levels=63, moves=moves)
         graph = rules.read(model, scheme)
         chosen = {group: ranges.Range(-0.25, 6.0, "min-max") for group in graph.group.values()}
         made[moves] = qdq.insert(graph, chosen, scheme).graph.node
@@ -146,36 +159,34 @@ def test_an_offset_that_the_bins_of_a_side_share_does_not_drown_what_rounding_do
     bins = np.random.default_rng(0).normal(0, 2, (1, 64, 5, 5)).astype(np.float32)
     offsets = np.repeat(np.float32([2000, 4000, 6000, 8000]), 16).reshape(1, 64, 1, 1)
     rounded = np.rint((bins + offsets) / 32) * np.float32(32)
-    (((plain,),), ((moved,),)) = (measure.heard([[maps]]) for maps in (bins, bins + offsets))
+    (((plain,),), ((moved,),)) = (rawmaps.relative_bins([[maps]]) for maps in (bins, bins + offsets))
     np.testing.assert_allclose(plain, moved, atol=1e-3)
     assert (plain.max(axis=2) == 0).all()
-    assert measure.relative_error([[rounded]], [[bins + offsets]]) < 0.01
-    assert measure.relative_error(measure.heard([[rounded]]), measure.heard([[bins + offsets]])) > 0.5
+    assert rawmaps.relative_error([[rounded]], [[bins + offsets]]) < 0.01
+    assert rawmaps.relative_error(rawmaps.relative_bins([[rounded]]), rawmaps.relative_bins([[bins + offsets]])) > 0.5
 
 
-def test_a_model_that_gives_nan_is_not_calibrated(tmp_path: Path) -> None:
-    graph = rules.read(onnx.load(make_job(tmp_path, "fp32").onnx), SCHEMES[0])
+def test_a_model_that_gives_nan_is_not_calibrated() -> None:
+    graph = rules.read(float_graph(), SCHEMES[0])
     image = np.full((1, 3, 320, 320), np.nan, np.float32)
     with pytest.raises(CompileError, match="NaN or infinity"):
-        measure.measure(graph, [image], 1)
+        stats.collect_stats(graph, [image], 1)
 
 
-def test_measuring_holds_one_image_at_a_time_and_no_more_places_than_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(measure, "PIXELS", 3)
-    graph = rules.read(onnx.load(make_job(tmp_path, "fp32").onnx), SCHEMES[0])
+def test_measuring_holds_one_image_at_a_time_and_no_more_places_than_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stats, "SAMPLES", 3)
+    graph = rules.read(float_graph(), SCHEMES[0])
     alive: list[Any] = []
 
     def stream() -> Iterator[NDArray[np.float32]]:
         for image in frames(5):
-            copy = image[:, :, ::-1].transpose(2, 0, 1)[None].astype(np.float32) / 255
+            copy = planes(image)
             alive.append(weakref.ref(copy))
             assert sum(reference() is not None for reference in alive) <= 2
             yield copy
             del copy
 
-    found = measure.measure(graph, stream(), 5)
-    assert set(graph.measured) <= set(found)
-    assert found["images"].magnitude <= 1
-    assert {len(seen.samples) for seen in found.values()} == {3}
+    collected = stats.collect_stats(graph, stream(), 5)
+    assert set(graph.measured) <= set(collected)
+    assert collected["images"].magnitude <= 1
+    assert {len(tensor.samples) for tensor in collected.values()} == {3}

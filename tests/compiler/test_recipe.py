@@ -78,7 +78,7 @@ def test_a_recipe_round_trips_and_gives_its_images(made: Path) -> None:
     assert made.with_name("copy.toml").read_bytes() == made.read_bytes()
     images = calibration.choose(f"{made}={PICTURES}", 5, 0, (320, 320), NAMES)
     assert [path.name for path in images.paths] == [image.file for image in found.images[:5]]
-    described = calibration.describe(images, f"{made}={PICTURES}", 0)
+    described = calibration.describe(images)
     assert (described["images"], described["source"], described["rule"]) == (5, "recipe bccd.toml", found.rule)
     assert len(described["digest"]) == len(described["recipe"]) == 64
 
@@ -90,18 +90,18 @@ def test_images_that_are_missing_changed_or_elsewhere_are_named(made: Path, tmp_
     second, third = (tmp_path / found.images[i].file for i in (1, 2))
     third.write_bytes(third.read_bytes() + b"\0")
     with pytest.raises(CalibrationError, match=rf"{third.name} is not the one .* it changed"):
-        recipe.take(str(made), tmp_path, 16, NAMES)
+        recipe.take(recipe.open_recipe(str(made)), tmp_path, 16, NAMES)
     second.unlink()
     with pytest.raises(CalibrationError, match=f"{second.name} .* is missing"):
-        recipe.take(str(made), tmp_path, 16, NAMES)
-    assert len(recipe.take(str(made), tmp_path, 1, NAMES)) == 1
+        recipe.take(recipe.open_recipe(str(made)), tmp_path, 16, NAMES)
+    assert len(recipe.take(recipe.open_recipe(str(made)), tmp_path, 1, NAMES)) == 1
     with pytest.raises(CalibrationError, match="other classes"):
-        recipe.take(str(made), tmp_path, 1, ("cat", "dog"))
+        recipe.take(recipe.open_recipe(str(made)), tmp_path, 1, ("cat", "dog"))
     outside = made.with_name("outside.toml")
     outside.write_text(made.read_text().replace(found.images[0].file, f"../{found.images[0].file}"))
     (tmp_path / "below").mkdir()
     with pytest.raises(CalibrationError, match="is missing"):
-        recipe.take(str(outside), tmp_path / "below", 1, NAMES)
+        recipe.take(recipe.open_recipe(str(outside)), tmp_path / "below", 1, NAMES)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_copy_of_a_scored_image_does_not_calibrate(tmp_path: Path) -> None:
 
 def test_the_shipped_recipe_of_coco(shared: Path, tmp_path: Path) -> None:
     found = recipe.read(recipe.find("coco"))
-    images = recipe.take("coco", shared / "coco" / "train2017", 999, found.names)
+    images = recipe.take(recipe.open_recipe("coco"), shared / "coco" / "train2017", 999, found.names)
     assert len(images) == len(found.images) > 100
     images = calibration.choose(f"coco={shared / 'coco' / 'train2017'}", 8, 0, (64, 64), found.names)
     assert [image.shape for image in images] == [(64, 64, 3)] * 8

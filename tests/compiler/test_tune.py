@@ -15,28 +15,26 @@ from edge_yolov9.compiler.export import export_onnx
 from edge_yolov9.compiler.floatgraph import raw_maps
 from edge_yolov9.compiler.fold import fold
 from edge_yolov9.compiler.prune import prune
-from edge_yolov9.compiler.quantization import Plan, Scheme, make, tune
+from edge_yolov9.compiler.quantization import QuantizationScheme, Study, study, tune
 from edge_yolov9.compiler.quantization.interpret import OPERATORS, run
-from edge_yolov9.compiler.quantization.measure import Tensors, relative_error
+from edge_yolov9.compiler.quantization.rawmaps import relative_error
+from edge_yolov9.geometry import planes
 from edge_yolov9.model import RawHeads, build
 from edge_yolov9.variants import GraphOptions
 from tests.compiler.test_quantization import SCHEMES
-from tests.targets.jobs import image_paths, make_job
+from tests.targets.jobs import calibration_set, float_graph, image_paths
 
 SIZE = 160
 
 
-def planned(folder: Path, scheme: Scheme) -> Plan:
-    job = make_job(folder, "int8", images=8, size=SIZE)
-    assert job.calibration is not None
-    return make(onnx.load(job.onnx), job.calibration, scheme)
+def studied(scheme: QuantizationScheme) -> Study:
+    return study(float_graph(SIZE), calibration_set(8, SIZE), scheme)
 
 
-def unseen(plan: Plan) -> tuple[list[NDArray[np.float32]], list[list[NDArray[np.float32]]]]:
+def unseen(measured: Study) -> tuple[list[NDArray[np.float32]], list[list[NDArray[np.float32]]]]:
     """Validation images and the float model's raw maps of them."""
-    images = list(Tensors(CalibrationSet(image_paths("val")[:8], (SIZE, SIZE))))
-    assert plan.floats is not None
-    return images, raw_maps(plan.floats.model, images)
+    images = [planes(image) for image in CalibrationSet(image_paths("val")[:8], (SIZE, SIZE))]
+    return images, raw_maps(measured.graph.model, images)
 
 
 @pytest.mark.parametrize("activation", ["silu", "hardswish", "relu6"])
@@ -53,16 +51,15 @@ def test_the_interpreter_computes_what_onnx_runtime_computes(activation: str, tm
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", SCHEMES[1:])
-def test_the_raw_maps_come_closer(scheme: Scheme, tmp_path: Path) -> None:
-    plan = planned(tmp_path, scheme)
-    tuned = tune(plan, 12)
-    assert plan.floats is not None
-    assert plan.images is not None
-    seen = list(plan.images)
-    for images, wanted, share in ((seen, raw_maps(plan.floats.model, seen), 0.95), (*unseen(plan), 1.0)):
+def test_the_raw_maps_come_closer(scheme: QuantizationScheme) -> None:
+    measured = studied(scheme)
+    plan = measured.best()
+    tuned = tune(measured, plan, 12)
+    seen = [planes(image) for image in measured.images]
+    for images, wanted, share in ((seen, raw_maps(measured.graph.model, seen), 0.95), (*unseen(measured), 1.0)):
         before, after = (relative_error(raw_maps(item.insert(), images), wanted) for item in (plan, tuned))
         assert after < share * before
-    assert (plan.title, tuned.title, tuned.describe()["fine_tuning_steps"]) == (
+    assert (plan.title, tuned.title, measured.describe(tuned)["fine_tuning_steps"]) == (
         plan.rule,
         f"{plan.rule}, fine-tuned",
         12,
@@ -72,24 +69,24 @@ def test_the_raw_maps_come_closer(scheme: Scheme, tmp_path: Path) -> None:
         assert new == pytest.approx(old, rel=0.01)
 
 
-def test_layers_of_a_tuned_plan_that_go_back_to_float_have_their_own_weights(tmp_path: Path) -> None:
-    plan = planned(tmp_path, SCHEMES[1])
-    tuned, conv = tune(plan, 2), plan.graph.convolutions[4]
-    kept = tuned.keep_float([plan.graph.group[conv.input[0]]])
-    assert plan.floats is not None
+def test_layers_of_a_tuned_plan_that_go_back_to_float_have_their_own_weights() -> None:
+    measured = studied(SCHEMES[1])
+    plan = measured.best()
+    tuned, conv = tune(measured, plan, 2), plan.graph.convolutions[4]
+    kept = measured.keep_float(tuned, [plan.graph.group[conv.input[0]]])
     floats = set(kept.float_layers())
     assert conv.input[1].removesuffix(".weight") in floats
     for node in plan.graph.convolutions:
-        own = plan.floats if node.input[1].removesuffix(".weight") in floats else tuned.graph
+        own = measured.graph if node.input[1].removesuffix(".weight") in floats else tuned.graph
         for name in node.input[1:]:
             np.testing.assert_array_equal(kept.graph.constants[name], own.constants[name])
-    images, wanted = unseen(plan)
-    assert relative_error(raw_maps(kept.insert(), images), wanted) < 1.2 * plan.errors[plan.rule]
-    assert tuned.with_rule(plan.rule).title == plan.rule
+    images, wanted = unseen(measured)
+    assert relative_error(raw_maps(kept.insert(), images), wanted) < 1.2 * measured.errors[plan.rule]
+    assert measured.plan(plan.rule).title == plan.rule
 
 
-def test_fine_tuning_again_learns_the_same(tmp_path: Path) -> None:
-    plan = planned(tmp_path, SCHEMES[0])
-    once, twice = (tune(plan, 2).graph.constants for _ in range(2))
+def test_fine_tuning_again_learns_the_same() -> None:
+    measured = studied(SCHEMES[0])
+    once, twice = (tune(measured, measured.best(), 2).graph.constants for _ in range(2))
     for name, value in once.items():
         np.testing.assert_allclose(twice[name], value, rtol=1e-4, atol=1e-6)

@@ -24,9 +24,9 @@ from edge_yolov9.bundle import Bundle, Manifest
 from edge_yolov9.compiler.calibration import CalibrationSet
 from edge_yolov9.compiler.export import export_onnx
 from edge_yolov9.compiler.fold import fold
-from edge_yolov9.compiler.job import EmitJob
+from edge_yolov9.compiler.job import EmitJob, Pictures
 from edge_yolov9.compiler.prune import prune
-from edge_yolov9.compiler.quantization import Plan, make
+from edge_yolov9.compiler.quantization import Study, study
 from edge_yolov9.decode import sqnr_db
 from edge_yolov9.geometry import letterbox
 from edge_yolov9.images import read_image
@@ -93,27 +93,41 @@ def make_job(
     folder.mkdir(parents=True)
     scratch.mkdir()
     shutil.copy(exported, scratch / "model.onnx")
-    calibration = CalibrationSet(image_paths("train")[:images], (size, size)) if precision == "int8" else None
+    plan, pictures = None, Pictures((size, size))
+    if precision == "int8" and target:
+        calibration = calibration_set(images, size)
+        plan = study_of(calibration, target, model).best()
+        pictures = Pictures((size, size), calibration, "calibration images")
     profile = registry.board(target, board) if target else NO_BOARD
-    plan = _plan(model or demo_model(), calibration, target) if calibration and target else None
     return EmitJob(
-        heads, scratch / "model.onnx", (size, size), precision, calibration, profile, folder, scratch, silent, plan,
-        target_options=target_options,
+        heads, scratch / "model.onnx", (size, size), precision, plan, profile, pictures, folder, scratch, silent,
+        target_options,
     )  # fmt: skip
 
 
+def calibration_set(images: int = 16, size: int = 320) -> CalibrationSet:
+    """The first training pictures of BCCD."""
+    return CalibrationSet(image_paths("train")[:images], (size, size))
+
+
+def float_graph(size: int = 320, model: YOLOv9 | None = None) -> onnx.ModelProto:
+    """A model (the demo when None) as simplified ONNX."""
+    return onnx.load(_exported(model or demo_model(), size)[1])
+
+
 @cache
-def _plan(model: YOLOv9, calibration: CalibrationSet, target: str) -> Plan:
-    exported = _exported(model, calibration.input_size[0])[1]
-    return make(onnx.load(exported), calibration, registry.module(target, "emit").SCHEME)
+def study_of(calibration: CalibrationSet, target: str, model: YOLOv9 | None = None) -> Study:
+    """What is measured of a model (the demo when None) for a target's INT8."""
+    return study(
+        float_graph(calibration.input_size[0], model), calibration, registry.module(target, "emit").QUANTIZATION
+    )
 
 
-def uncorrected(job: EmitJob) -> EmitJob:
+def uncorrected(job: EmitJob, target: str) -> EmitJob:
     """The same job without bias correction: what was converted once in float fits the plan."""
-    if job.plan is None:
+    if job.plan is None or job.pictures.images is None:
         return job
-    assert job.plan.floats is not None
-    return replace(job, plan=replace(job.plan, graph=job.plan.floats))
+    return replace(job, plan=replace(job.plan, graph=study_of(job.pictures.images, target).graph))
 
 
 def make_bundle(target: str, job: EmitJob) -> Bundle:

@@ -69,8 +69,8 @@ class Graphs:
         return self._floats[key]
 
     def int8(self, variant: str, activation: str = "silu") -> onnx.ModelProto:
-        graph = rules.read(self.floats(variant, activation), emit.SCHEME)
-        return qdq.insert(graph, dict.fromkeys(graph.group.values(), Range(-8, 8, "min-max")), emit.SCHEME)
+        graph = rules.read(self.floats(variant, activation), emit.QUANTIZATION)
+        return qdq.insert(graph, dict.fromkeys(graph.group.values(), Range(-8, 8, "min-max")), emit.QUANTIZATION)
 
     def files(self, variant: str) -> dict[str, Path]:
         floats, int8 = self.floats(variant), self.int8(variant)
@@ -104,10 +104,10 @@ def test_every_convolution_is_int8_and_nothing_is_reformatted(variant: str, grap
 
 
 def test_what_is_not_int8_is_named_and_counted(graphs: Graphs) -> None:
-    graph = rules.read(graphs.floats("t"), emit.SCHEME)
+    graph = rules.read(graphs.floats("t"), emit.QUANTIZATION)
     ranges = dict.fromkeys(graph.group.values(), Range(-8, 8, "min-max"))
     conv = graph.convolutions[5]
-    model = qdq.insert(graph, ranges, emit.SCHEME, frozenset({graph.group[conv.input[0]]}))
+    model = qdq.insert(graph, ranges, emit.QUANTIZATION, frozenset({graph.group[conv.input[0]]}))
     found = layers.describe(model, "int8", BOARDS)
     assert conv.input[1].removesuffix(".weight") in found["float"]
     assert found["int8"] == found["convolutions"] - len(found["float"])

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from edge_yolov9 import registry
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.compiler.job import OUTPUT_NAMES
-from edge_yolov9.errors import BundleError, CompileError, InferenceError
+from edge_yolov9.errors import BundleError, InferenceError
 from edge_yolov9.model.session import TorchSession
 from tests.targets.jobs import frames, make_bundle, make_job, sqnr
 
@@ -75,11 +75,6 @@ def test_fp16_graph_holds_half_weights_behind_float_ports() -> None:
     kinds = {port.type.tensor_type.elem_type for port in (*model.graph.input, *model.graph.output)}
     assert kinds == {onnx.TensorProto.FLOAT}
     assert emitted("fp16").model_path.stat().st_size < 0.55 * emitted("fp32").model_path.stat().st_size
-
-
-def test_int8_without_images_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CompileError, match="INT8 needs calibration images"):
-        make_bundle("onnx", replace(make_job(tmp_path, "int8"), plan=None))
 
 
 def test_session_loads_neither_torch_nor_a_converter() -> None:

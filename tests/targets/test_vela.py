@@ -40,14 +40,14 @@ def emit_from(precision: str, job: EmitJob, monkeypatch: pytest.MonkeyPatch) -> 
 
     source = emitted(precision).model_path
     monkeypatch.setattr(lower, "convert", lambda heads, size, path: shutil.copy(source, path))
-    monkeypatch.setattr(emit, "_int8", lambda job, floating, artifact, log: shutil.copy(floating, artifact))
+    monkeypatch.setattr(emit, "_int8", lambda plan, pictures, floating: floating.read_bytes())
     result: Emitted = emit.emit(job)
     return result
 
 
 def sealed(board: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
     """A bundle for ``board`` with the int8 model that all boards share."""
-    job = uncorrected(make_job(tmp_path, "int8", images=1, target="tflite", board=board))
+    job = uncorrected(make_job(tmp_path, "int8", images=1, target="tflite", board=board), "tflite")
     result = emit_from("int8", job, monkeypatch)
     draft = replace(emitted("int8").manifest, board=board, extra=result.extra)
     bundles.seal(job.folder, draft)

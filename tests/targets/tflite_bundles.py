@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edge_yolov9 import registry
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.model.session import TorchSession
-from tests.targets.jobs import frames, make_bundle, make_job, uncorrected
+from tests.targets.jobs import frames, make_bundle, make_job, study_of, uncorrected
 
 IMAGES = 4
 _KEEP: list[tempfile.TemporaryDirectory[str]] = []
@@ -44,9 +44,9 @@ def emitted(precision: str, floating: str | None = None) -> Bundle:
             shutil.copy(_FLOAT[0], path)
 
     job = make_job(_folder(), precision, images=16, target="tflite")
-    if floating and job.plan:
-        job = replace(job, plan=job.plan.keep_float([floating]))
-    job = uncorrected(job)
+    if floating and job.plan and job.pictures.images:
+        job = replace(job, plan=study_of(job.pictures.images, "tflite").keep_float(job.plan, [floating]))
+    job = uncorrected(job, "tflite")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lower, "convert", convert_once)
         return make_bundle("tflite", job)

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_yolov9.bundle import sha256
 from edge_yolov9.compiler.calibration import recipe
+from edge_yolov9.compiler.calibration.recipe import OpenRecipe, open_recipe
+from edge_yolov9.data import YAML_SUFFIXES, Dataset, image_paths, load_data
 from edge_yolov9.errors import CalibrationError, DataError
+from edge_yolov9.geometry import letterbox
 from edge_yolov9.images import read_image
 
 
@@ -28,6 +30,9 @@ class CalibrationSet:
 
     paths: tuple[Path, ...]
     input_size: tuple[int, int]
+    """(height, width), pixels."""
+    origin: Mapping[str, object] = field(default_factory=dict, compare=False)
+    """Where the images come from and how they were chosen, for the manifest."""
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -39,15 +44,26 @@ class CalibrationSet:
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         """Letterboxed frames (height, width, 3) uint8 BGR."""
-        from edge_yolov9.geometry import letterbox
-        from edge_yolov9.images import read_image
+        for index in range(len(self)):
+            yield self[index]
 
-        for path in self.paths:
-            yield letterbox(read_image(path), self.input_size)[0]
+    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+        """One letterboxed frame (height, width, 3) uint8 BGR."""
+        return letterbox(read_image(self.paths[index]), self.input_size)[0]
+
+    def few(self, count: int) -> CalibrationSet:
+        """At most ``count`` of the images, evenly spread."""
+        return CalibrationSet(self.paths[:: -(-len(self) // count)], self.input_size)
 
 
 def choose(
-    source: str | Path, count: int, seed: int, input_size: tuple[int, int], names: tuple[str, ...]
+    source: str | Path,
+    count: int,
+    seed: int,
+    input_size: tuple[int, int],
+    names: tuple[str, ...],
+    load_data: Callable[[Path], Dataset] = load_data,
+    open_recipe: Callable[[str], OpenRecipe] = open_recipe,
 ) -> CalibrationSet:
     """The first ``count`` images of a recipe, or a sample of a DATA file's train split or of a folder, sorted.
 
@@ -55,29 +71,32 @@ def choose(
 
     Args:
         source: ``RECIPE=FOLDER``, a DATA file or a folder.
-        count: images.
-        seed: of the sample.
+        count: most images.
+        seed: seed of the sample.
         input_size: (height, width), pixels.
         names: the model's classes, which a recipe must have.
+        load_data: reads a DATA file.
+        open_recipe: finds and reads a recipe.
 
     Raises:
         CalibrationError: there is none, or an image of the recipe is missing or changed (it is named).
     """
-    from edge_yolov9.data import image_paths
-
     if count < 1:
         raise CalibrationError(f"at least one calibration image is needed, got {count}")
     if named := recipe.parse(source):
-        return CalibrationSet(recipe.take(*named, count, names), input_size)
+        opened = open_recipe(named[0])
+        return CalibrationSet(recipe.take(opened, named[1], count, names), input_size, opened.origin())
+    file = Path(source)
     try:
-        paths = sorted(image_paths(source, split="train"))
+        is_data = file.suffix.lower() in YAML_SUFFIXES and not file.is_dir()
+        paths = sorted(load_data(file).image_paths("train") if is_data else image_paths(file))
     except DataError as error:
         raise CalibrationError(f"no calibration images: {error}") from None
     if not paths:
         raise CalibrationError(f"no calibration images in {source}; give a folder of pictures or a DATA file")
     if count < len(paths):
         paths = sorted(random.Random(seed).sample(paths, count))
-    return CalibrationSet(tuple(paths), input_size)
+    return CalibrationSet(tuple(paths), input_size, {"source": file.name, "rule": "random sample", "seed": seed})
 
 
 def check(images: CalibrationSet, scored: frozenset[Path] = frozenset()) -> None:
@@ -97,10 +116,7 @@ def check(images: CalibrationSet, scored: frozenset[Path] = frozenset()) -> None
         read_image(path)
 
 
-def describe(images: CalibrationSet, source: str | Path, seed: int) -> dict[str, Any]:
+def describe(images: CalibrationSet) -> dict[str, object]:
     """What the manifest keeps: count, rule, seed, and one digest over the sha256 of every file."""
     digest = hashlib.sha256("".join(images.digests).encode()).hexdigest()
-    chosen: Mapping[str, Any] = {"source": Path(source).name, "rule": "random sample", "seed": seed}
-    if named := recipe.parse(source):
-        chosen = recipe.describe(named[0])
-    return {"images": len(images), **chosen, "digest": digest}
+    return {"images": len(images), **images.origin, "digest": digest}

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import importlib.resources
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edge_yolov9.bundle import sha256
 from edge_yolov9.errors import CalibrationError
@@ -114,19 +112,41 @@ def read(path: Path) -> Recipe:
     return recipe
 
 
-def take(name: str, folder: Path, count: int, names: tuple[str, ...]) -> tuple[Path, ...]:
+@dataclass(frozen=True)
+class OpenRecipe:
+    """A recipe that was read, and its file."""
+
+    name: str
+    """The name that it was asked for by, see :func:`find`."""
+    file: Path
+    recipe: Recipe
+
+    def origin(self) -> dict[str, object]:
+        """What the manifest keeps of it."""
+        chosen = self.recipe
+        digest = sha256(self.file)
+        return {"source": f"recipe {self.file.name}", "rule": chosen.rule, "seed": chosen.seed, "recipe": digest}
+
+
+def open_recipe(name: str) -> OpenRecipe:
+    """Find and read a recipe; errors as for :func:`find` and :func:`read`."""
+    file = find(name)
+    return OpenRecipe(name, file, read(file))
+
+
+def take(opened: OpenRecipe, folder: Path, count: int, names: tuple[str, ...]) -> tuple[Path, ...]:
     """The first ``count`` images of a recipe, each checked against its hash.
 
     Args:
-        name: of the recipe, see :func:`find`.
+        opened: the recipe.
         folder: where the images are.
-        count: how many; all when there are fewer.
+        count: most images.
         names: the model's classes.
 
     Raises:
         CalibrationError: the recipe is of other classes, or an image is missing or changed (it is named).
     """
-    recipe = read(find(name))
+    name, recipe = opened.name, opened.recipe
     if recipe.names != names:
         raise CalibrationError(
             f"the recipe {name} is for {len(recipe.names)} other classes ({', '.join(recipe.names[:3])}, ...) than the "
@@ -142,10 +162,3 @@ def _checked(image: RecipeImage, folder: Path, name: str) -> Path:
     if sha256(path) != image.sha256:
         raise CalibrationError(f"the calibration image {path} is not the one that the recipe {name} means: it changed")
     return path
-
-
-def describe(name: str) -> Mapping[str, Any]:
-    """What the manifest keeps of a recipe."""
-    file = find(name)
-    recipe = read(file)
-    return {"source": f"recipe {file.name}", "rule": recipe.rule, "seed": recipe.seed, "recipe": sha256(file)}

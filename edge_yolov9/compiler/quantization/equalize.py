@@ -11,9 +11,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from edge_yolov9.compiler.quantization.measure import Seen
 from edge_yolov9.compiler.quantization.ranges import Range, choose
-from edge_yolov9.compiler.quantization.rules import Array, Graph, Scheme, activation, slices, widths
+from edge_yolov9.compiler.quantization.rules import Array, Graph, QuantizationScheme, activation, slices, widths
+from edge_yolov9.compiler.quantization.stats import TensorStats
 
 OUTLIER = 4.0
 """A channel this many times as large as the group's ninth decile is a candidate."""
@@ -26,13 +26,13 @@ Readers = dict[tuple[str, int], list[tuple[str, int]]]
 
 
 def equalize(
-    graph: Graph, seen: Mapping[str, Seen], weights: Mapping[str, Array], scheme: Scheme
+    graph: Graph, stats: Mapping[str, TensorStats], weights: Mapping[str, Array], scheme: QuantizationScheme
 ) -> tuple[dict[str, Array], int]:
     """``{initializer: new value}`` of kernels and biases, and how many channels were scaled.
 
     Args:
         graph: the float graph.
-        seen: its tensors on calibration images.
+        stats: its tensors on calibration images.
         weights: importance of every tensor's channels.
         scheme: what the runtime computes in.
     """
@@ -40,12 +40,12 @@ def equalize(
     readers, mixed = trace(graph)
     changed: dict[str, Array] = {}
     count = 0
-    ranges = choose(graph, seen, weights, scheme)["per tensor"]
+    ranges = choose(graph, stats, weights, scheme)["per tensor"]
     groups: dict[str, list[str]] = defaultdict(list)
     for name in graph.measured:
         groups[graph.group[name]].append(name)
     for group, names in groups.items():
-        peaks = {name: np.maximum(seen[name].high, -seen[name].low) for name in names}
+        peaks = {name: np.maximum(stats[name].high, -stats[name].low) for name in names}
         usual = float(np.quantile(np.concatenate(list(peaks.values())), 0.9)) or 1.0
         for name in names:
             node = producers.get(name)
@@ -55,7 +55,7 @@ def equalize(
             for channel in large:
                 scale = np.float32(usual / peaks[name][channel])
                 if not readers.get((name, int(channel))) or not _helps(
-                    graph, seen, node.output[0], int(channel), scale, ranges[group], usual, scheme
+                    graph, stats, node.output[0], int(channel), scale, ranges[group], usual, scheme
                 ):
                     continue
                 _scale(graph, changed, [(node.input[1], int(channel)), (node.input[2], int(channel))], scale)
@@ -67,15 +67,15 @@ def equalize(
 
 def _helps(
     graph: Graph,
-    seen: Mapping[str, Seen],
+    stats: Mapping[str, TensorStats],
     tensor: str,
     channel: int,
     scale: np.float32,
     chosen: Range,
     usual: float,
-    scheme: Scheme,
+    scheme: QuantizationScheme,
 ) -> bool:
-    before = seen[tensor].samples[:, channel]
+    before = stats[tensor].samples[:, channel]
     function = activation(graph, tensor)
     wanted = function(before)
     clipped = chosen.rounded(wanted, scheme) - wanted

@@ -30,8 +30,8 @@ def run(model: onnx.ModelProto, feed: Mapping[str, Tensor], operators: Mapping[s
         if node.op_type == "Constant":
             values[node.output[0]] = _tensor(given["value"], device)
             continue
-        found = operators[node.op_type](*(values[name] if name else None for name in node.input), **given)
-        values |= zip(node.output, [found] if isinstance(found, Tensor) else found, strict=True)
+        result = operators[node.op_type](*(values[name] if name else None for name in node.input), **given)
+        values |= zip(node.output, [result] if isinstance(result, Tensor) else result, strict=True)
     return [values[item.name] for item in graph.output]
 
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from onnx import NodeProto, helper, numpy_helper
 
 from edge_yolov9.compiler.quantization.ranges import Range, round_up
-from edge_yolov9.compiler.quantization.rules import MOVES, Graph, Scheme
+from edge_yolov9.compiler.quantization.rules import MOVES, Graph, QuantizationScheme
 
 
 def insert(
-    graph: Graph, ranges: Mapping[str, Range], scheme: Scheme, floating: frozenset[str] = frozenset()
+    graph: Graph, ranges: Mapping[str, Range], scheme: QuantizationScheme, floating: frozenset[str] = frozenset()
 ) -> onnx.ModelProto:
     """A copy of the float graph with pairs on its tensors and every convolution's weights in INT8.
 
@@ -61,7 +61,7 @@ def insert(
     return result
 
 
-def _pair(graph: onnx.GraphProto, name: str, chosen: Range, scheme: Scheme) -> Iterator[NodeProto]:
+def _pair(graph: onnx.GraphProto, name: str, chosen: Range, scheme: QuantizationScheme) -> Iterator[NodeProto]:
     kind: type[np.generic] = np.int8 if scheme.symmetric else np.uint8
     scale = _add(graph, f"{name}_scale", np.asarray(chosen.step(scheme), np.float32))
     zero = _add(graph, f"{name}_zero", np.asarray(chosen.zero(scheme), kind))
@@ -70,7 +70,7 @@ def _pair(graph: onnx.GraphProto, name: str, chosen: Range, scheme: Scheme) -> I
 
 
 def _weights(
-    graph: onnx.GraphProto, conv: NodeProto, weights: Mapping[str, onnx.TensorProto], scheme: Scheme
+    graph: onnx.GraphProto, conv: NodeProto, weights: Mapping[str, onnx.TensorProto], scheme: QuantizationScheme
 ) -> Iterator[NodeProto]:
     """Pair on the kernel, per output channel; only the second half of it where weights are stored as integers."""
     name = conv.input[1]
@@ -90,12 +90,12 @@ def _weights(
         yield helper.make_node(f"{kind}Linear", [source, scale, zero], [target], name=f"{name}_{kind[0]}Q", axis=0)
 
 
-def weight_steps(kernel: NDArray[np.generic], scheme: Scheme) -> NDArray[np.float32]:
+def weight_steps(kernel: NDArray[np.generic], scheme: QuantizationScheme) -> NDArray[np.float32]:
     """(out, in / groups, k, k) -> (out,) steps that just reach the largest weight of each output channel."""
     return round_up(np.abs(kernel).reshape(len(kernel), -1).max(axis=1) / scheme.weight_levels)
 
 
-def rounded_weights(kernel: NDArray[np.generic], scheme: Scheme) -> NDArray[np.float32]:
+def rounded_weights(kernel: NDArray[np.generic], scheme: QuantizationScheme) -> NDArray[np.float32]:
     """The kernel after quantization and dequantization."""
     steps = weight_steps(kernel, scheme).reshape(-1, 1, 1, 1)
     return np.asarray(np.rint(kernel / steps) * steps, np.float32)  # type: ignore[operator]

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_yolov9.compiler.quantization.measure import Seen
-from edge_yolov9.compiler.quantization.rules import GATES, LEAST_LOGIT, SURE_LOGIT, Array, Graph, Scheme, activation
+from edge_yolov9.compiler.quantization.rawmaps import LEAST_LOGIT, SURE_LOGIT
+from edge_yolov9.compiler.quantization.rules import GATES, Array, Graph, QuantizationScheme, activation
+from edge_yolov9.compiler.quantization.stats import TensorStats
 
 PREFERENCE = 0.9
 """A rule that clips must bring the noise under this share of what min-max makes: unseen images are wider."""
@@ -21,23 +22,23 @@ SMALLEST_STEP = 2.0**-20
 
 @dataclass(frozen=True)
 class Range:
-    """Real values between which a group of tensors is rounded, and the rule that found them."""
+    """Real values between which a group of tensors is rounded, and the rule that chose them."""
 
     low: float
     high: float
     method: str
 
-    def step(self, scheme: Scheme) -> float:
+    def step(self, scheme: QuantizationScheme) -> float:
         """Real value of one integer, held exactly by float16 so that every flavour uses the same grid."""
         if scheme.symmetric:
             return float(round_up(np.asarray(max(self.high, -self.low) / 127)))
         return max((self.high - self.low) / 255, SMALLEST_STEP)
 
-    def zero(self, scheme: Scheme) -> int:
+    def zero(self, scheme: QuantizationScheme) -> int:
         """The unsigned integer that stands for 0 (signed where symmetric)."""
         return 0 if scheme.symmetric else int(np.clip(np.rint(-self.low / self.step(scheme)), 0, 255))
 
-    def rounded(self, values: Array, scheme: Scheme) -> Array:
+    def rounded(self, values: Array, scheme: QuantizationScheme) -> Array:
         """``values`` after quantization and dequantization."""
         step, zero = np.float32(self.step(scheme)), self.zero(scheme)
         least, most = (-127, 127) if scheme.symmetric else (-zero, 255 - zero)
@@ -52,7 +53,7 @@ def round_up(steps: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def choose(
-    graph: Graph, seen: Mapping[str, Seen], weights: Mapping[str, Array], scheme: Scheme
+    graph: Graph, stats: Mapping[str, TensorStats], weights: Mapping[str, Array], scheme: QuantizationScheme
 ) -> dict[str, dict[str, Range]]:
     """``{rule: {group: range}}`` for min-max, percentile 99.99, MSE, and the best of them for each group on its own.
 
@@ -64,20 +65,20 @@ def choose(
     members: dict[str, list[str]] = defaultdict(list)
     for name in graph.measured:
         members[graph.group[name]].append(name)
-    found: dict[str, dict[str, Range]] = defaultdict(dict)
+    by_rule: dict[str, dict[str, Range]] = defaultdict(dict)
     for group, names in members.items():
-        low, high = extremes(graph, seen, names)
-        noise = _Noise(graph, seen, weights, names, scheme)
+        low, high = extremes(graph, stats, names)
+        noise = _Noise(graph, stats, weights, names, scheme)
         widest = Range(low, high, "min-max")
         rules = {"min-max": widest, "percentile 99.99": widest, "mse": widest}
         if not fixed(graph, names[0]) and names[0] not in graph.outputs:
-            rules["percentile 99.99"] = _percentile(seen, names, low, high)
-            rules["mse"] = min(_clipped(low, high, _usual(seen, names)), key=noise)
+            rules["percentile 99.99"] = _percentile(stats, names, low, high)
+            rules["mse"] = min(_clipped(low, high, _usual(stats, names)), key=noise)
         best = min(rules.values(), key=noise)
         rules["per tensor"] = best if noise(best) < PREFERENCE * noise(widest) else widest
         for rule, chosen in rules.items():
-            found[rule][group] = chosen
-    return dict(found)
+            by_rule[rule][group] = chosen
+    return dict(by_rule)
 
 
 def fixed(graph: Graph, name: str) -> bool:
@@ -85,14 +86,14 @@ def fixed(graph: Graph, name: str) -> bool:
     return name in graph.inputs or any(node.op_type in GATES and name in node.output for node in graph.nodes)
 
 
-def extremes(graph: Graph, seen: Mapping[str, Seen], names: list[str]) -> tuple[float, float]:
+def extremes(graph: Graph, stats: Mapping[str, TensorStats], names: list[str]) -> tuple[float, float]:
     """Least and largest value of a group, 0 included; [0, 1] for pixels and gates, [-7, 7] or more for class logits."""
     if fixed(graph, names[0]):
         return 0.0, 1.0
-    low = min(0.0, *(float(seen[name].low.min()) for name in names))
+    low = min(0.0, *(float(stats[name].low.min()) for name in names))
     if names[0] in graph.classes:  # few cells of a calibration image hold an object, perhaps none
-        return LEAST_LOGIT, max(SURE_LOGIT, *(float(seen[name].high.max()) for name in names))
-    high = max(0.0, *(float(seen[name].high.max()) for name in names))
+        return LEAST_LOGIT, max(SURE_LOGIT, *(float(stats[name].high.max()) for name in names))
+    high = max(0.0, *(float(stats[name].high.max()) for name in names))
     return low, max(high, low + 1e-6)
 
 
@@ -102,13 +103,13 @@ class _Noise:
     def __init__(
         self,
         graph: Graph,
-        seen: Mapping[str, Seen],
+        stats: Mapping[str, TensorStats],
         weights: Mapping[str, Array],
         names: list[str],
-        scheme: Scheme,
+        scheme: QuantizationScheme,
     ) -> None:
         self._scheme = scheme
-        self._parts = [_part(graph, seen, weights, name) for name in names]
+        self._parts = [_part(graph, stats, weights, name) for name in names]
 
     def __call__(self, candidate: Range) -> float:
         total = 0.0
@@ -119,9 +120,9 @@ class _Noise:
 
 
 def _part(
-    graph: Graph, seen: Mapping[str, Seen], weights: Mapping[str, Array], name: str
+    graph: Graph, stats: Mapping[str, TensorStats], weights: Mapping[str, Array], name: str
 ) -> tuple[Array, Callable[[Array], Array], Array, Array]:
-    values = seen[name].samples
+    values = stats[name].samples
     function = activation(graph, name)
     weight = weights.get(graph.inner.get(name, name))
     if weight is None:
@@ -129,15 +130,17 @@ def _part(
     return values, function, function(values), weight
 
 
-def _percentile(seen: Mapping[str, Seen], names: list[str], low: float, high: float, share: float = 99.99) -> Range:
-    values = np.concatenate([seen[name].samples.ravel() for name in names])
+def _percentile(
+    stats: Mapping[str, TensorStats], names: list[str], low: float, high: float, share: float = 99.99
+) -> Range:
+    values = np.concatenate([stats[name].samples.ravel() for name in names])
     least, most = np.percentile(values, [100 - share, share])
     return Range(max(low, min(0.0, float(least))), max(min(high, float(most)), low + 1e-6, 1e-6), "percentile 99.99")
 
 
-def _usual(seen: Mapping[str, Seen], names: list[str]) -> float:
+def _usual(stats: Mapping[str, TensorStats], names: list[str]) -> float:
     """The median over a group's channels of the largest absolute value."""
-    return float(np.median(np.concatenate([np.maximum(seen[name].high, -seen[name].low) for name in names])))
+    return float(np.median(np.concatenate([np.maximum(stats[name].high, -stats[name].low) for name in names])))
 
 
 def _clipped(low: float, high: float, usual: float) -> Iterator[Range]:

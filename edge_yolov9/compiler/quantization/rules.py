@@ -17,13 +17,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, numpy_helper
 
+from edge_yolov9.compiler.quantization.rawmaps import floor_logits
 from edge_yolov9.errors import CompileError
 
 MOVES = frozenset({"Concat", "Slice", "Split", "Resize", "MaxPool"})
@@ -36,12 +36,9 @@ KNOWN = MOVES | GATES | {"AveragePool", "Conv", "Add", "Mul", "Clip", "HardSwish
 
 Array = NDArray[np.float32]
 
-LEAST_LOGIT, SURE_LOGIT = -7.0, 7.0
-"""Class scores of 0.0009, under the 0.001 from which COCO's evaluation counts detections, and of 0.9991."""
-
 
 @dataclass(frozen=True)
-class Scheme:
+class QuantizationScheme:
     """What a runtime computes INT8 in."""
 
     symmetric: bool = False
@@ -104,7 +101,7 @@ class Graph:
         return frozenset(members | {name for name, result in self.inner.items() if result in members})
 
 
-def read(model: onnx.ModelProto, scheme: Scheme) -> Graph:
+def read(model: onnx.ModelProto, scheme: QuantizationScheme) -> Graph:
     """Apply the rules above.
 
     Raises:
@@ -146,7 +143,7 @@ def count_readers(nodes: list[NodeProto]) -> dict[str, int]:
 
 
 def _quantized_inputs(
-    node: NodeProto, producer: Mapping[str, NodeProto], readers: Mapping[str, int], scheme: Scheme
+    node: NodeProto, producer: Mapping[str, NodeProto], readers: Mapping[str, int], scheme: QuantizationScheme
 ) -> tuple[int, ...]:
     if node.op_type == "Concat" or (scheme.everywhere and node.op_type in ("Add", "Mul")):
         return tuple(range(len(node.input)))
@@ -193,7 +190,7 @@ def _activations(nodes: list[NodeProto], constants: Mapping[str, NDArray[np.gene
 def activation(graph: Graph, tensor: str) -> Callable[[Array], Array]:
     """The function that turns ``tensor``, which goes into an activation, into what comes out of it."""
     if tensor in graph.classes:
-        return audible
+        return floor_logits
     kinds = {node.op_type for node in graph.nodes if tensor in node.input}
     if "Sigmoid" in kinds:
         return lambda x: x / (1 + np.exp(-np.clip(x, -60, 60)))
@@ -202,69 +199,6 @@ def activation(graph: Graph, tensor: str) -> Callable[[Array], Array]:
     if kinds & {"HardSigmoid", "HardSwish"}:
         return lambda x: x * np.clip(x / 6 + 0.5, 0, 1)
     return lambda x: x
-
-
-def audible(logits: NDArray[np.floating[Any]]) -> Array:
-    """Class logits as far as anybody listens: what lies under the least score is as good as the least score."""
-    return np.maximum(np.asarray(logits, np.float32), np.float32(LEAST_LOGIT))
-
-
-def importance(graph: Graph, variance: Mapping[str, float]) -> dict[str, Array]:
-    """How much a unit of noise in each channel of a tensor matters, (C,), summed over everything that reads it.
-
-    A convolution's share is the noise power that it makes of one unit, over the power of its own output: kernels and
-    measured outputs decide, so that a channel which nobody listens to counts for nothing however large it is.
-
-    Args:
-        graph: the float graph.
-        variance: of every convolution's output, summed over channels.
-    """
-    found: dict[str, Array] = {}
-
-    def add(name: str, weight: Array) -> None:
-        if name not in graph.constants:
-            found[name] = found[name] + weight if name in found else weight
-
-    width = widths(graph)
-    for node in reversed(graph.nodes):
-        if node.op_type == "Conv":
-            kernel = graph.constants[node.input[1]]
-            power = max(variance[node.output[0]], 1e-12)
-            if node.output[0] in graph.outputs:
-                add(node.output[0], np.full(len(kernel), 1 / power, np.float32))
-            add(node.input[0], (channel_sums(kernel, width[node.input[0]], 2) / power).sum(axis=0))
-        elif (weight := found.get(node.output[0])) is not None or node.op_type in ("Slice", "Split"):
-            for name, share in _passed_on(graph, node, weight, found, width):
-                add(name, share)
-    return found
-
-
-def channel_sums(kernel: NDArray[np.generic], channels: int, power: int = 1) -> Array:
-    """(out, in / groups, k, k) -> (out, in) sums over the window of the weights to ``power``; zero across groups."""
-    per = (kernel.astype(np.float64) ** power).sum(axis=(2, 3))
-    out, inner = per.shape
-    groups = channels // inner
-    full = np.zeros((out, channels), np.float32)
-    for group in range(groups):
-        rows = slice(group * out // groups, (group + 1) * out // groups)
-        full[rows, group * inner : (group + 1) * inner] = per[rows]
-    return full
-
-
-def _passed_on(
-    graph: Graph, node: NodeProto, weight: Array | None, found: Mapping[str, Array], width: Mapping[str, int]
-) -> list[tuple[str, Array]]:
-    """What each input of an operator without weights inherits from its outputs."""
-    if node.op_type in ("Slice", "Split"):
-        whole = np.zeros(width[node.input[0]], np.float32)
-        for name, part in zip(node.output, slices(graph, node, len(whole)), strict=True):
-            whole[part] += found.get(name, 0.0)
-        return [(node.input[0], whole)]
-    assert weight is not None
-    if node.op_type == "Concat":
-        ends = np.cumsum([width[name] for name in node.input])[:-1]
-        return list(zip(node.input, np.split(weight, ends), strict=True))
-    return [(name, weight) for name in node.input if name and name not in graph.constants]
 
 
 def slices(graph: Graph, node: NodeProto, channels: int) -> list[slice]:

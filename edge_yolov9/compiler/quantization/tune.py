@@ -16,12 +16,15 @@ import onnx
 import torch
 from torch import Tensor
 
+from edge_yolov9.compiler.calibration import CalibrationSet
 from edge_yolov9.compiler.floatgraph import run_session
 from edge_yolov9.compiler.quantization import qdq
 from edge_yolov9.compiler.quantization.interpret import OPERATORS, run
-from edge_yolov9.compiler.quantization.measure import Tensors
-from edge_yolov9.compiler.quantization.plan import Plan
-from edge_yolov9.compiler.quantization.rules import LEAST_LOGIT, Array, Scheme
+from edge_yolov9.compiler.quantization.plan import FineTuning, Plan
+from edge_yolov9.compiler.quantization.rawmaps import LEAST_LOGIT
+from edge_yolov9.compiler.quantization.rules import Array, QuantizationScheme
+from edge_yolov9.compiler.quantization.study import Study
+from edge_yolov9.geometry import planes
 
 BATCH = 4
 """Images whose gradients are added up before the optimizer moves."""
@@ -31,58 +34,58 @@ RATE = 3e-3
 """Rounding steps by which Adam moves a weight at first; it falls to 0 along a cosine."""
 
 
-def tune(plan: Plan, steps: int) -> Plan:
-    """The plan with weights that were fine-tuned on its calibration images, all of them INT8.
+def tune(study: Study, plan: Plan, steps: int) -> Plan:
+    """``plan`` with weights that were fine-tuned on the study's calibration images, all of them INT8.
 
     Args:
-        plan: nothing of it in float.
-        steps: of the optimizer, each on BATCH images.
+        study: the study that made the plan.
+        plan: where to start, all INT8.
+        steps: steps of the optimizer, each on BATCH images.
     """
-    assert plan.floats is not None
-    assert plan.images is not None
-    assert not plan.floating
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    start, unit = _start(plan, device), _units(plan, device)
+    start, unit = _start(plan, device), _units(study, plan, device)
     moved = {name: torch.zeros_like(value, requires_grad=True) for name, value in start.items()}
     optimizer = torch.optim.Adam(list(moved.values()), lr=RATE)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (1 + math.cos(math.pi * step / steps)) / 2)
-    teacher = run_session(plan.floats.model)
+    teacher = run_session(study.graph.model)
     student = qdq.insert(plan.graph, plan.ranges, replace(plan.scheme, integers=False))
     together = max(size for size in (1, 2, 4) if size == 1 or size * _bytes(student) <= MEMORY)
-    images = _batches(plan.images, np.random.default_rng(0), together)
+    images = _batches(study.images, np.random.default_rng(0), together)
     for _ in range(steps):
         learned = {name: (value + unit[name] * moved[name]).detach() for name, value in start.items()}
         rounded = {name: _rounded(value, plan.scheme).requires_grad_() for name, value in learned.items()}
+        gradients = {name: torch.zeros_like(value) for name, value in rounded.items()}
         for _ in range(BATCH // together):
-            _backward(teacher, student, next(images), rounded, device)
-        for name, value in rounded.items():
-            assert value.grad is not None
-            moved[name].grad = unit[name] * value.grad
+            for name, part in _gradients(teacher, student, next(images), rounded, device).items():
+                gradients[name] += part
+        for name, gradient in gradients.items():
+            moved[name].grad = unit[name] * gradient
         optimizer.step()
         schedule.step()
     learned = {name: value + unit[name] * moved[name] for name, value in start.items()}
-    return plan.with_learned({name: value.detach().cpu().numpy() for name, value in learned.items()}, steps)
+    weights = {name: value.detach().cpu().numpy() for name, value in learned.items()}
+    return study.plan(plan.rule, fine_tuning=FineTuning(weights, steps))
 
 
-def _backward(
+def _gradients(
     teacher: Any, student: onnx.ModelProto, batch: list[Array], weights: dict[str, Tensor], device: torch.device
-) -> None:
-    """Add up the gradients of ``weights``."""
+) -> dict[str, Tensor]:
+    """Gradients of the error of ``batch`` with respect to each of ``weights``."""
     source = student.graph.input[0].name
     maps = zip(*(teacher.run(None, {source: image}) for image in batch), strict=True)
     wanted = [torch.from_numpy(np.concatenate(images)).to(device) for images in maps]
     given = {source: torch.from_numpy(np.concatenate(batch)).to(device)}
     error = _error(run(student, given | weights, ROUNDING), wanted)
-    error.backward()  # type: ignore[no-untyped-call]
+    return dict(zip(weights, torch.autograd.grad(error, list(weights.values())), strict=True))
 
 
-def _batches(images: Tensors, order: np.random.Generator, size: int) -> Iterator[list[Array]]:
+def _batches(images: CalibrationSet, order: np.random.Generator, size: int) -> Iterator[list[Array]]:
     """Images in an order that is drawn anew when all have been used."""
     queue: list[int] = []
     while True:
         while len(queue) < size:
             queue += order.permutation(len(images)).tolist()
-        yield [images[queue.pop(0)] for _ in range(size)]
+        yield [planes(images[queue.pop(0)]) for _ in range(size)]
 
 
 def _bytes(model: onnx.ModelProto) -> int:
@@ -96,17 +99,18 @@ def _start(plan: Plan, device: torch.device) -> dict[str, Tensor]:
     return {name: torch.from_numpy(np.array(plan.graph.constants[name])).to(device) for name in names}
 
 
-def _units(plan: Plan, device: torch.device) -> dict[str, Tensor]:
+def _units(study: Study, plan: Plan, device: torch.device) -> dict[str, Tensor]:
     """What 1 stands for: a kernel's rounding step per output channel, and a 127th of an output's deviation."""
-    found: dict[str, Tensor] = {}
+    units: dict[str, Tensor] = {}
     for node in plan.graph.convolutions:
         steps = qdq.weight_steps(plan.graph.constants[node.input[1]], plan.scheme)
-        found[node.input[1]] = torch.from_numpy(steps).reshape(-1, 1, 1, 1).to(device)
-        found[node.input[2]] = torch.from_numpy(plan.seen[node.output[0]].samples.std(axis=0) / 127).to(device)
-    return found
+        units[node.input[1]] = torch.from_numpy(steps).reshape(-1, 1, 1, 1).to(device)
+        deviation = study.stats[node.output[0]].samples.std(axis=0)
+        units[node.input[2]] = torch.from_numpy(deviation / 127).to(device)
+    return units
 
 
-def _rounded(value: Tensor, scheme: Scheme) -> Tensor:
+def _rounded(value: Tensor, scheme: QuantizationScheme) -> Tensor:
     """A kernel as INT8 holds it; a bias as it is."""
     kernel = value.ndim > 1
     return torch.from_numpy(qdq.rounded_weights(value.cpu().numpy(), scheme)).to(value.device) if kernel else value
@@ -124,7 +128,7 @@ ROUNDING = OPERATORS | {"QuantizeLinear": _quantize, "DequantizeLinear": lambda 
 
 
 def _error(maps: list[Tensor], wanted: list[Tensor]) -> Tensor:
-    """Squared error over squared value, summed over the raw maps; class logits as far as they are audible."""
+    """Squared error over squared value, summed over the raw maps; class logits from LEAST_LOGIT on."""
     total = torch.zeros((), device=maps[0].device)
     for index, (got, want) in enumerate(zip(maps, wanted, strict=True)):
         if index % 2:

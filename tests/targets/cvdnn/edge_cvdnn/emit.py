@@ -10,13 +10,13 @@ import onnx
 
 from edge_yolov9.bundle import InputRule, TensorSpec
 from edge_yolov9.compiler.job import INPUT_NAME, EmitJob, Emitted, read_options
-from edge_yolov9.compiler.quantization import Scheme
+from edge_yolov9.compiler.quantization import QuantizationScheme
 from edge_yolov9.errors import TargetError
 from edge_yolov9.registry import Board
 
 MODEL = "model.onnx"
 
-SCHEME = Scheme()
+QUANTIZATION = QuantizationScheme()
 """How INT8 is placed; the boards take no INT8, so that nothing asks for it."""
 
 
