@@ -5,13 +5,12 @@ from __future__ import annotations
 import datetime
 import importlib.util
 import platform
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_yolov9 import bundle as bundles
-from edge_yolov9 import registry
+from edge_yolov9 import folders, registry
 from edge_yolov9.bench import latency
 from edge_yolov9.bench.child import TextProgress
 from edge_yolov9.bench.spread import Few, few
@@ -68,7 +67,7 @@ def model_table(paths: Sequence[Path], request: Request, progress: TextProgress)
     ]
     for bundle in opened:
         document.check_runtime(bundle)
-    with tempfile.TemporaryDirectory() as scratch:
+    with folders.scratch() as scratch:
         made = [] if paths else _compile(request, Path(scratch), progress)
         timed = _timed([*opened, *made], made, progress)
     named = zip(opened, document.labels(opened), timed, strict=False)

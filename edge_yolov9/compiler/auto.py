@@ -5,13 +5,12 @@ from __future__ import annotations
 import platform
 import shutil
 import statistics
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from edge_yolov9 import bundle as bundles
-from edge_yolov9 import registry
+from edge_yolov9 import folders, registry
 from edge_yolov9.bench import latency
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.compiler.inputs import CompileInputs
@@ -49,7 +48,7 @@ def compile_fastest(path: Path, options: CompileOptions, destination: Path, repo
     """
     board = _board(options)
     resolve(replace(options, device=board.name, precision=None))
-    with bundles.writing(destination) as folder, tempfile.TemporaryDirectory() as scratch:
+    with bundles.writing(destination) as folder, folders.scratch() as scratch:
         inputs = CompileInputs(path, options, Path(scratch), Stages(report))
         made, out = _compile_all(inputs, board)
         if not made:

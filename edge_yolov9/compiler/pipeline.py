@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 from onnx import load as load_onnx
 
 from edge_yolov9 import bundle as bundles
-from edge_yolov9 import registry
+from edge_yolov9 import folders, registry
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.compiler.compilation import Compilation, ScoredCompilation
 from edge_yolov9.compiler.inputs import CompileInputs
@@ -44,7 +43,7 @@ def compile_checkpoint(
         EdgeYoloError: the subclass and its one line say what is wrong and what to do.
     """
     board, precision = resolve(options)
-    with tempfile.TemporaryDirectory() as scratch:
+    with folders.scratch() as scratch:
         inputs = CompileInputs(Path(path), options, Path(scratch), Stages(report))
         inputs.check(precision)
         with bundles.writing(Path(destination)) as folder:

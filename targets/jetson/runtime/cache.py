@@ -11,14 +11,16 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_yolov9.bundle import enclosing
 from edge_yolov9.errors import InferenceError
+from edge_yolov9.files import write_whole
+from edge_yolov9.folders import tidy
 from edge_yolov9.text import logger
 
 from .cuda import Device
@@ -69,9 +71,13 @@ def folder() -> Path:
     """$EDGE_YOLOV9_CACHE, or edge-yolov9/engines in the user's cache folder.
 
     Raises:
-        InferenceError: the user has no home.
+        InferenceError: the user has no home, or the folder lies in a bundle.
     """
     if chosen := os.environ.get("EDGE_YOLOV9_CACHE"):
+        if bundle := enclosing(Path(chosen)):
+            raise InferenceError(
+                f"EDGE_YOLOV9_CACHE lies in the bundle {bundle}, which is complete; set another folder"
+            )
         return Path(chosen)
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edge-yolov9" / "engines"
@@ -101,8 +107,9 @@ def keep(file: Path, data: bytes, facts: dict[str, str]) -> None:
     facts = {"sha256": hashlib.sha256(data).hexdigest(), **facts}
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        _replace(file, data)
-        _replace(file.with_name(file.name + ".json"), json.dumps(facts, indent=2).encode())
+        tidy(file.parent)
+        write_whole(file, data, mode=0o644)  # whoever builds it, a service's user may read it
+        write_whole(file.with_name(file.name + ".json"), json.dumps(facts, indent=2).encode(), mode=0o644)
     except OSError as error:
         log.warning("cannot keep %s (%s); it will be made again next time", file, error.strerror or error)
 
@@ -128,7 +135,7 @@ def locked(file: Path) -> Iterator[None]:
     """One process at a time makes ``file``; the others wait, with a message. No folder to write in: no lock."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(file.with_name(file.name + ".lock"), os.O_CREAT | os.O_RDWR, 0o666)
+        handle = os.open(file.with_name(file.name + ".lock"), os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o666)
     except OSError:
         yield
         return
@@ -158,17 +165,3 @@ def _facts(file: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _replace(file: Path, data: bytes) -> None:
-    handle, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            os.fchmod(handle, 0o644)  # whoever builds it, a service's user may read it
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(name).replace(file)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -1,0 +1,168 @@
+"""Where a command may write: never over an input, by whatever name, and never into a bundle."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from edge_yolov9.cli import main
+from edge_yolov9.cli._output import JsonLines, check_writable, write_json
+from edge_yolov9.data.inputs import files_of
+from edge_yolov9.errors import InputError
+from edge_yolov9.outputs import check_file, make_folder
+from tests.test_bundle import PLAIN
+from tests.test_files import names
+from tests.test_folders import make, snapshot
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A DATA file with a split of each form."""
+    for split in ("train", "val", "test"):
+        (tmp_path / "images" / split).mkdir(parents=True)
+        (tmp_path / "labels" / split).mkdir(parents=True)
+        (tmp_path / "images" / split / "1.jpg").write_bytes(b"picture")
+        (tmp_path / "labels" / split / "1.txt").write_text("0 .5 .5 .1 .1")
+    (tmp_path / "coco.json").write_text("{}")
+    (tmp_path / "list.txt").write_text("images/test/1.jpg\n")
+    text = "train: images/train\nval: {images: images/val, annotations: coco.json}\ntest: list.txt\nnames: [a]\n"
+    (tmp_path / "data.yaml").write_text(text)
+    return tmp_path / "data.yaml"
+
+
+INPUTS = (
+    "data.yaml",
+    "coco.json",
+    "list.txt",
+    "images/train/1.jpg",
+    "labels/train/1.txt",
+    "images/val/1.jpg",
+    "images/test/1.jpg",
+    "labels/test/1.txt",
+)
+
+
+@pytest.mark.parametrize("name", INPUTS)
+@pytest.mark.parametrize("way", ["plain", "dots", "link", "hard", "folder"])
+def test_no_file_that_a_data_file_stands_for_is_replaced(data: Path, name: str, way: str) -> None:
+    pytest.importorskip("yaml")
+    file = data.parent / name
+    given = {"plain": file, "dots": data.parent / "images" / ".." / name}.get(way, data.parent / "alias")
+    if way == "link":
+        given.symlink_to(file)
+    elif way == "hard":
+        os.link(file, given)
+    elif way == "folder":
+        given.symlink_to(file.parent)
+        given /= file.name
+    before = snapshot(data.parent)
+    with pytest.raises(InputError, match="would replace the input"):
+        check_file("--json", given, lambda: files_of(data))
+    assert snapshot(data.parent) == before
+    check_file("--json", data.parent / "images" / "train" / "figures.json", lambda: files_of(data))
+
+
+def test_a_result_of_an_earlier_run_beside_the_images_is_replaced(tmp_path: Path) -> None:
+    for name in ("1.jpg", "2.jpg", "found.json"):
+        (tmp_path / name).write_text("x")
+    check_file("--json", tmp_path / "found.json", lambda: [tmp_path])
+    with pytest.raises(InputError, match=r"the input .*1\.jpg"):
+        check_file("--json", tmp_path / "1.jpg", lambda: [tmp_path])
+
+
+def test_a_recipe_and_its_images_are_inputs(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("x")
+    (tmp_path / "1.jpg").write_text("x")
+    for name in ("mine.toml", "1.jpg"):
+        with pytest.raises(InputError, match="would replace the input"):
+            check_file("-o", tmp_path / name, lambda: files_of(f"{tmp_path}/mine.toml={tmp_path}"))
+
+
+def test_nothing_goes_into_a_bundle(tmp_path: Path) -> None:
+    bundle = make(tmp_path / "bundle")
+    (tmp_path / "alias").symlink_to("bundle")
+    os.link(bundle / "model.onnx", tmp_path / "hard.json")
+    for inside in (bundle / "manifest.json", bundle / "new.json", tmp_path / "alias" / "new.json"):
+        with pytest.raises(InputError, match="lies in the bundle"):
+            check_file("--json", inside)
+    with pytest.raises(InputError, match="would replace the input"):
+        check_file("--json", tmp_path / "hard.json", lambda: [bundle])
+    for folder in (bundle, bundle / "report", tmp_path / "alias" / "a" / "b"):
+        with pytest.raises(InputError, match="lies in the bundle"):
+            make_folder("-o", folder)
+    for inside in (tmp_path / "made" / "x.json", tmp_path / "alias" / ".." / "made" / "x.json"):
+        with pytest.raises(InputError, match="lies in the bundle that is written"):
+            check_file("--json", inside, new_bundle=tmp_path / "made")
+    assert names(bundle) == ["manifest.json", "model.onnx"]
+
+
+def test_what_cannot_be_written_is_one_line_and_makes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "circle").symlink_to("circle")
+    for parent in ("file", "dangling", "circle", "n" * 5000, "a\0b"):
+        for check in (check_file, make_folder):
+            with pytest.raises(InputError) as raised:
+                check("-o", tmp_path / parent / "out")
+            assert "\n" not in str(raised.value)
+    for folder in ("file", "dangling", "circle"):
+        with pytest.raises(InputError):
+            make_folder("-o", tmp_path / folder)
+    check_file("--json", tmp_path / "new" / "folder" / "out.json")
+    assert names(tmp_path) == ["circle", "dangling", "file"]
+
+
+def test_a_link_to_a_folder_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to("disk")
+    make_folder("-o", tmp_path / "out" / "report")
+    make_folder("-o", tmp_path / "out")
+    assert (tmp_path / "out").is_symlink()
+    assert names(tmp_path / "disk") == ["report"]
+
+
+def test_the_next_run_cleans_what_a_killed_one_left(tmp_path: Path) -> None:
+    litter = tmp_path / ".old.json.edge-yolov9-0123456789abcdef"
+    litter.write_text("half")
+    check_writable(tmp_path / "new.json")
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("verb", ["info", "val", "jetson build", "detect"])
+def test_json_over_an_input_is_refused_by_every_verb(tmp_path: Path, verb: str) -> None:
+    bundle = make(tmp_path / "bundle", manifest=PLAIN)
+    (tmp_path / "1.jpg").write_bytes(b"picture")
+    (tmp_path / "data.yaml").write_text("names: [a]")
+    words = [*verb.split(), str(bundle)]
+    words += {"val": ["--data", str(tmp_path / "data.yaml")], "detect": [str(tmp_path / "1.jpg")]}.get(verb, [])
+    before = snapshot(tmp_path)
+    targets = [bundle / "manifest.json", bundle / "x.json"]
+    targets += [tmp_path / "1.jpg"] if verb == "detect" else [tmp_path / "data.yaml"] if verb == "val" else []
+    for target in targets:
+        result = CliRunner().invoke(main, [*words, "--json", str(target)])
+        assert result.exit_code == 1
+        assert result.output.count("\n") == 1
+        assert "lies in the bundle" in result.output or "would replace the input" in result.output
+    assert snapshot(tmp_path) == before
+
+
+def test_json_lines_do_not_follow_a_link(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("secret")
+    (tmp_path / "frames.jsonl").symlink_to("victim")
+    with JsonLines(tmp_path / "frames.jsonl") as lines:
+        lines.write({"a": 1})
+        assert (tmp_path / "frames.jsonl").read_text() == '{"a": 1}\n'  # there at once
+    assert (tmp_path / "victim").read_text() == "secret"
+    assert names(tmp_path) == ["frames.jsonl", "victim"]
+
+
+def test_a_name_of_standard_output_is_standard_output(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for name in ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"):
+        if not Path(name).exists():
+            pytest.skip(f"there is no {name} here")
+        check_writable(name)
+        write_json([1], name)
+        assert capfd.readouterr().out == "[\n  1\n]\n"
