@@ -30,6 +30,10 @@ AUXILIARIES = ("published", "none", "pfh", "fpn", "icn")
 ACTIVATIONS = ("silu", "hardswish", "relu6")
 """After every convolution but the heads' last; the published models have SiLU, the others cost less in INT8."""
 
+HEADS = ("published", "dense")
+"""The detection head: as published, whose box branch has 4 groups, or with a dense box branch, as Ultralytics builds
+YOLOv9. They differ in the width of the class branch too, see ``model/heads.py``."""
+
 MAX_DEPTH = 16
 """Of ELAN and of CSP; the paper's table 3 goes to 4."""
 
@@ -98,6 +102,8 @@ class Variant:
     auxiliary: AuxiliaryKind
     published: Published
     dual_backbone: bool = False
+    head: str = "published"
+    """One of ``HEADS``."""
 
     @property
     def identity_offset(self) -> int:
@@ -120,9 +126,11 @@ class GraphOptions:
     """Blocks in a row within a stage; None: 3 in T and S, 1 in M and C, 2 in E."""
     activation: str = "silu"
     """One of ``ACTIVATIONS``."""
+    head: str = "published"
+    """One of ``HEADS``; of the auxiliary head too."""
 
     def __post_init__(self) -> None:
-        choices = {"auxiliary": AUXILIARIES, "block": BLOCKS, "activation": ACTIVATIONS}
+        choices = {"auxiliary": AUXILIARIES, "block": BLOCKS, "activation": ACTIVATIONS, "head": HEADS}
         for name, known in choices.items():
             if (value := getattr(self, name)) not in known:
                 raise InputError(f"unknown {name} {value!r}; expected one of {', '.join(known)}")
@@ -152,6 +160,7 @@ class GraphOptions:
             variant,
             backbone=replace(variant.backbone, blocks=(first, b3, b4, b5)),
             neck=replace(neck, n4=n4, p3=p3, p4=p4, p5=p5),
+            head=self.head,
         )
 
 

@@ -15,7 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from edge_yolov9.checkpoint import FORMAT, Checkpoint, load, recognize, save
+from edge_yolov9.checkpoint import FORMAT, Checkpoint, load, save
+from edge_yolov9.checkpoint.recognize import recognize
 from edge_yolov9.compiler import fold, prune
 from edge_yolov9.errors import CheckpointError
 from edge_yolov9.model import YOLOv9, build, published_tensors
@@ -165,9 +166,10 @@ def test_a_training_graph_imports_and_the_average_counts(tmp_path: Path) -> None
 def test_the_variant_is_found_from_the_keys(family: str, size: str) -> None:
     with torch.device("meta"):
         tensors = published_tensors(build(f"{family}-{size}", 7))
-    assert recognize(Path("x"), tensors) == (f"{family}-{size}", 7)
-    few = {key: value for key, value in tensors.items() if "num_batches_tracked" not in key}
-    assert recognize(Path("x"), few) == (f"{family}-{size}", 7)
+    for some in (tensors, {key: value for key, value in tensors.items() if "num_batches_tracked" not in key}):
+        graph = recognize(Path("x"), some)
+        assert (graph.variant, graph.num_classes, graph.layout) == (f"{family}-{size}", 7, "published")
+        assert (graph.prefix, graph.options.changed()) == ("model.", {})
 
 
 def test_a_reversible_training_graph_imports(tmp_path: Path) -> None:
@@ -203,12 +205,12 @@ def test_training_and_converted_file_are_one_model(shared: Path) -> None:
     [
         (b"", "an empty file"),
         (b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(99), "neither of the two known formats"),
-        (b"\x08\x07\x12\x07pytorch" + bytes(99), "neither of the two known formats"),
+        (b"\x08\x07\x12\x07pytorch" + bytes(99), "an ONNX model, which is already exported"),
         (b"names\ncat\ndog\n", "neither of the two known formats"),
         (b"classes\ncat\n.", "asks for lasses.cat"),
         (b"PK\x03\x04" + bytes(99), "truncated or damaged"),
         (b"\xff\x00\x00\x00\x00\x00\x00\x00{}", "truncated"),
-        (b"\x02\x00\x00\x00\x00\x00\x00\x00{}", "of another program"),
+        (b"\x02\x00\x00\x00\x00\x00\x00\x00{}", "holds another network, not a YOLOv9"),
         (b"\x02\x00\x00\x00\x00\x00\x00\x00{]", "truncated or damaged"),
         (pickle.dumps([1, 2], 2), "not a torch checkpoint"),
         (pickle.dumps({"model": None}, 4), "not a torch checkpoint"),

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import pickletools
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,28 +14,32 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor
 
-from edge_yolov9.checkpoint.names import check_names
-from edge_yolov9.checkpoint.torchfile import read_published
+from edge_yolov9.checkpoint.foreign import Weights, find_weights
+from edge_yolov9.checkpoint.kind import kind
+from edge_yolov9.checkpoint.names import check_names, stated_names
+from edge_yolov9.checkpoint.recognize import recognize
+from edge_yolov9.checkpoint.torchfile import container
 from edge_yolov9.errors import CheckpointError, InputError
-from edge_yolov9.files import open_regular, write_whole
-from edge_yolov9.model import YOLOv9, build, load_published, published_tensors
+from edge_yolov9.files import write_whole
+from edge_yolov9.model import YOLOv9, build
+from edge_yolov9.model.layouts import LAYOUTS
+from edge_yolov9.model.published import Shaped, check_fit, copy_tensors
 from edge_yolov9.text import short
 from edge_yolov9.variants import GraphOptions
 
 FORMAT = "edge-yolov9 checkpoint"
 FORMAT_VERSION = 1
 
-MAX_HEADER = 4 << 20
-"""Longest header of a .safetensors, bytes. yolov9-e has 0.2 MB."""
 
-HEAD_LAYERS = {
-    22: ("gelan-t", "gelan-s", "gelan-m", "gelan-c"),
-    42: ("gelan-e",),
-    29: ("yolov9-t", "yolov9-s"),
-    38: ("yolov9-m", "yolov9-c"),
-    49: ("yolov9-e",),
-}
-"""Layer number of the head in a published file -> the graphs that have it there."""
+PROGRAMS = {"mit": "MIT YOLO", "libre": "LibreYOLO", "own": "edge-yolov9"}
+"""Layout of the keys -> the program that names them so."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The shape of a tensor that is not read yet."""
+
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -59,23 +60,26 @@ class Checkpoint:
         return self.model.name
 
 
-def load(path: str | Path) -> Checkpoint:
-    """Read our ``.safetensors`` or a published ``.pt``; the content decides, not the suffix.
+def load(path: str | Path, names: Sequence[str] | None = None) -> Checkpoint:
+    """Read the weights of any YOLOv9, whichever program wrote them; the content decides, not the suffix.
+
+    Args:
+        path: our ``.safetensors``; a ``.pt`` of the published program, Ultralytics or LibreYOLO; a ``.pt`` or Lightning
+            ``.ckpt`` of MIT YOLO; a state dict of any of their layouts, in a torch or safetensors file.
+        names: class names, for a file that states none.
 
     Raises:
         UnsafeCheckpointError: a pickle asks for something other than tensors and layers; nothing was run.
-        CheckpointError: missing, truncated, damaged, foreign, or with weights that are not finite.
+        CheckpointError: missing, truncated, damaged, another network, without class names, or with weights that are
+            not finite.
     """
     path = Path(path)
     try:
-        kind = _kind(path)
-        if kind == "safetensors":
-            return _load_own(path)
-        if kind == "torch":
-            return _import(path)
+        if kind(path) == "torch":
+            return _import(path, names)
+        return _load_safetensors(path, names)
     except OSError as error:
         raise CheckpointError(f"cannot read the checkpoint {short(path, 200)}: {error.strerror or error}") from None
-    raise CheckpointError(f"{path} is {kind}; expected our .safetensors or a published YOLOv9 .pt")
 
 
 def save(checkpoint: Checkpoint, path: str | Path, half: bool = False) -> None:
@@ -87,8 +91,7 @@ def save(checkpoint: Checkpoint, path: str | Path, half: bool = False) -> None:
     path = Path(path)
     tensors = {key: _stored(key, value, half) for key, value in checkpoint.model.state_dict().items()}
     options = checkpoint.model.options
-    shapes = {key: value.shape for key, value in tensors.items()}
-    _compare(path, _shapes(path, checkpoint.variant, len(checkpoint.names), options), shapes, checkpoint.variant)
+    _compare(path, _shapes(path, checkpoint.variant, len(checkpoint.names), options), tensors, checkpoint.variant)
     check_names(path, checkpoint.names)
     metadata = {
         "format": FORMAT,
@@ -114,52 +117,24 @@ def _stored(key: str, value: Tensor, half: bool) -> Tensor:
     return value.contiguous()
 
 
-def _kind(path: Path) -> str:
-    """``safetensors``, ``torch``, or in words what else the file is."""
-    if path.is_dir():
-        return "a folder"
-    with open_regular(path) as file:
-        size, head = os.fstat(file.fileno()).st_size, file.read(9)
-        if not head:
-            return "an empty file"
-        length = int.from_bytes(head[:8], "little")
-        if len(head) == 9 and head[8:] == b"{" and length < 1 << 30:
-            if 8 + length > size:
-                raise CheckpointError(f"{path} is truncated: its header is longer than the file; fetch it again")
-            if length > MAX_HEADER:
-                raise CheckpointError(
-                    f"{path}: its header has {length:,} bytes, no checkpoint's has over {MAX_HEADER:,}; refused"
-                )
-            return "safetensors"
-        if head[:4] == b"PK\x03\x04" or head[:1] == b"\x80":
-            return "torch"
-        file.seek(0)
-        return "torch" if _is_pickle(file.read(1 << 20)) else "neither of the two known formats"
-
-
-def _is_pickle(data: bytes) -> bool:
-    """Whether a text protocol pickle starts the file: to name what it asks for when it is refused."""
-    try:
-        return any(opcode.name in ("GLOBAL", "INST", "STOP") for opcode, _, _ in pickletools.genops(data))
-    except (ValueError, IndexError, OverflowError):
-        return False
-
-
-def _load_own(path: Path) -> Checkpoint:
+def _load_safetensors(path: Path, names: Sequence[str] | None) -> Checkpoint:
     try:
         with safe_open(str(path), framework="pt") as file:
-            keys = file.keys()
-            variant, names, input_size, facts = _metadata(path, file.metadata() or {})
-            options = _options(path, file.metadata())
-            given = {key: torch.Size(file.get_slice(key).get_shape()) for key in keys}
-            _compare(path, _shapes(path, variant, len(names), options), given, variant)
-            tensors = {key: file.get_tensor(key) for key in keys}
+            metadata = file.metadata() or {}
+            shapes = {key: Shape(tuple(file.get_slice(key).get_shape())) for key in file.keys()}  # noqa: SIM118
+            if metadata.get("format") != FORMAT:
+                weights = Weights({}, "safetensors", weights="the whole file")
+                return _convert(path, weights, shapes, file.get_tensor, names)
+            variant, own_names, input_size, facts = _metadata(path, metadata)
+            options = _options(path, metadata)
+            _compare(path, _shapes(path, variant, len(own_names), options), shapes, variant)
+            tensors = {key: file.get_tensor(key) for key in shapes}
     except (SafetensorError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path} is truncated or damaged ({short(error)}); fetch it again") from None
     _check_finite(path, tensors)
-    model = build(variant, len(names), options)
+    model = build(variant, len(own_names), options)
     model.load_state_dict(tensors)
-    return Checkpoint(model.eval(), names, input_size, facts)
+    return Checkpoint(model.eval(), own_names, input_size, facts)
 
 
 def _options(path: Path, metadata: Mapping[str, str]) -> GraphOptions:
@@ -172,8 +147,6 @@ def _options(path: Path, metadata: Mapping[str, str]) -> GraphOptions:
 
 def _metadata(path: Path, metadata: Mapping[str, str]) -> tuple[str, tuple[str, ...], tuple[int, int], dict[str, Any]]:
     """Variant, class names, (height, width), facts."""
-    if metadata.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is a safetensors file of another program; expected one that edge-yolov9 wrote")
     version = metadata.get("format_version", "")
     if not version.isdecimal() or int(version) > FORMAT_VERSION:
         raise CheckpointError(f"{path}: format {version!r}, this edge-yolov9 reads up to {FORMAT_VERSION}; update it")
@@ -200,49 +173,79 @@ def _finite(number: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _import(path: Path) -> Checkpoint:
-    file = read_published(path)
-    _check_finite(path, file.tensors)
-    variant, num_classes = recognize(path, file.tensors)
-    if len(file.names) != num_classes:
-        raise CheckpointError(f"{path}: {len(file.names)} class names for a head of {num_classes} classes")
+def _import(path: Path, names: Sequence[str] | None) -> Checkpoint:
+    with container(path) as file:
+        weights = find_weights(file.root, path)
+        tensors = weights.tensors
+        return _convert(path, weights, tensors, lambda key: file.tensor(tensors[key]), names)
+
+
+def _convert(
+    path: Path,
+    weights: Weights,
+    shapes: Mapping[str, Shaped],
+    read: Callable[[str], Tensor],
+    names: Sequence[str] | None,
+) -> Checkpoint:
+    """A checkpoint of ours from what another program keeps under its own names."""
+    graph = recognize(path, shapes, weights)
+    keys = graph.keys(shapes)
+    own = LAYOUTS[graph.layout]
+    with torch.device("meta"):
+        needed = build(graph.variant, graph.num_classes, graph.options)
     try:
-        model = load_published(build(variant, num_classes), file.tensors)
+        check_fit(needed, own(needed), {key: shapes[file] for key, file in keys.items()})
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    return Checkpoint(model.eval(), file.names, file.input_size, file.facts)
+    chosen, given = _class_names(path, weights, graph.num_classes, names)
+    tensors = {key: read(file) for key, file in keys.items()}
+    _check_finite(path, tensors)
+    model = build(graph.variant, graph.num_classes, graph.options)
+    copy_tensors(model, own(model), tensors)
+    weights.program = PROGRAMS.get(graph.layout, weights.program)
+    facts = {"source": weights.source(path), **weights.facts}
+    if given:
+        facts["source"]["names"] = "given, the file states none"
+    if weights.licence is not None:
+        facts["weights_licence"] = weights.licence
+    return Checkpoint(model.eval(), chosen, weights.input_size, facts)
 
 
-def recognize(path: Path, tensors: Mapping[str, Tensor]) -> tuple[str, int]:
-    """The graph whose published keys and shapes come nearest, and the class count."""
-    layers = [int(match[1]) for key in tensors if (match := re.match(r"model\.(\d{1,4})\.", key))]
-    head = max(layers, default=-1)
-    last = tensors.get(f"model.{head}.cv3.0.2.weight")
-    if head not in HEAD_LAYERS or last is None or last.ndim != 4:
-        raise CheckpointError(f"{path} holds another network: no published YOLOv9 has its head at layer {head}")
-    given = {key: value.shape for key, value in tensors.items() if ".dfl" not in key}
-    common = {}
-    for name in HEAD_LAYERS[head]:
-        with torch.device("meta"):
-            own = {key: value.shape for key, value in published_tensors(build(name, last.shape[0])).items()}
-        common[name] = len(own.items() & given.items())
-        if common[name] == len(own) == len(given):
-            break
-    return max(common, key=lambda name: common[name]), last.shape[0]
+def _class_names(
+    path: Path, weights: Weights, num_classes: int, names: Sequence[str] | None
+) -> tuple[tuple[str, ...], bool]:
+    """Class names, and whether they were given because the file states none that can be used."""
+    try:
+        stated = stated_names(weights.names, path)
+    except CheckpointError:
+        if names is None:
+            raise
+        stated = ()
+    chosen = stated or tuple(names or ())
+    if not chosen:
+        raise CheckpointError(f"{path} states no class names; give the {num_classes} of them with --names")
+    if len(chosen) != num_classes:
+        raise CheckpointError(f"{path}: {len(chosen)} class names for a head of {num_classes} classes")
+    check_names(path, chosen)
+    return chosen, not stated
 
 
-def _shapes(path: Path, variant: str, num_classes: int, options: GraphOptions) -> dict[str, torch.Size]:
+def _shapes(path: Path, variant: str, num_classes: int, options: GraphOptions) -> dict[str, Tensor]:
     """``{our key: shape}`` of a graph, which takes no memory."""
     try:
         with torch.device("meta"):
-            return {key: value.shape for key, value in build(variant, num_classes, options).state_dict().items()}
+            return dict(build(variant, num_classes, options).state_dict())
     except InputError as error:
         raise CheckpointError(f"{path}: its variant is unknown here ({short(error)})") from None
 
 
-def _compare(path: Path, own: Mapping[str, torch.Size], given: Mapping[str, torch.Size], variant: str) -> None:
+def _compare(path: Path, own: Mapping[str, Shaped], given: Mapping[str, Shaped], variant: str) -> None:
     """Refuse tensors that are missing, left over, or of another shape or kind than the graph's."""
-    wrong = sorted(key for key in own.keys() | given.keys() if own.get(key) != given.get(key))
+    wrong = sorted(
+        key
+        for key in own.keys() | given.keys()
+        if key not in own or key not in given or tuple(own[key].shape) != tuple(given[key].shape)
+    )
     if wrong:
         raise CheckpointError(
             f"{path}: {len(wrong)} tensors do not fit {variant} (missing, unexpected or of another shape), "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 LAYER_MODULES = {
     "models.common",
     "models.experimental",
@@ -11,11 +13,32 @@ LAYER_MODULES = {
     "torch.nn.modules.container",
     "torch.nn.modules.conv",
     "torch.nn.modules.dropout",
+    "torch.nn.modules.flatten",
     "torch.nn.modules.linear",
+    "torch.nn.modules.loss",
+    "torch.nn.modules.normalization",
+    "torch.nn.modules.padding",
     "torch.nn.modules.pooling",
     "torch.nn.modules.upsampling",
+    "torch.nn.parameter",
 }
 """Modules whose classes may stand in a checkpoint as layers. They are never imported."""
+
+PROGRAMS = {"ultralytics", "omegaconf", "lightning", "pytorch_lightning", "libreyolo", "yolo", "torchvision", "timm"}
+"""Packages of programs that write checkpoints, whose classes may stand in one."""
+
+CLASS = re.compile(r"(?:[A-Z]|v8)[A-Za-z0-9_]*")
+"""Name of a class, as those programs have them. Their functions are asked for by no checkpoint."""
+
+
+def is_listed(module: str, name: str) -> bool:
+    """Whether a pickle may name ``module.name``, which then becomes an inert record."""
+    if (module, name) in VALUES:
+        return True
+    if module in LAYER_MODULES:
+        return name.isidentifier()
+    return module.partition(".")[0] in PROGRAMS and CLASS.fullmatch(name) is not None
+
 
 STORAGES = {
     **{"HalfStorage": "float16", "BFloat16Storage": "bfloat16", "FloatStorage": "float32", "DoubleStorage": "float64"},
@@ -24,14 +47,23 @@ STORAGES = {
 }
 """Storage class -> name of the torch dtype."""
 
+BUILTINS = ("set", "frozenset", "dict", "list", "tuple", "int", "float", "str", "bool", "complex", "bytearray", "slice")
+
 VALUES = {
     *(("torch", name) for name in ("Size", "device", *STORAGES, *STORAGES.values())),
-    *(("torch._utils", name) for name in ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")),
-    *((module, name) for module in ("__builtin__", "builtins") for name in ("set", "frozenset")),
+    *(
+        ("torch._utils", name)
+        for name in ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter", "_rebuild_parameter_with_state")
+    ),
+    *((module, name) for module in ("__builtin__", "builtins") for name in BUILTINS),
     *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
     *(("numpy", name) for name in ("dtype", "ndarray")),
     *(("pathlib", name) for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath", "Path")),
     ("collections", "OrderedDict"),
+    ("collections", "defaultdict"),
+    ("typing", "Any"),
+    ("types", "SimpleNamespace"),
+    ("torch.serialization", "_get_layout"),
     ("_codecs", "encode"),
     ("argparse", "Namespace"),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from edge_yolov9.errors import CheckpointError
 from edge_yolov9.text import short
@@ -29,3 +30,27 @@ def check_names(path: Path, names: Sequence[str]) -> None:
         broken = next((what for char in name if (what := BROKEN.get(unicodedata.category(char)))), None)
         if broken is not None:
             raise CheckpointError(f"{path}: the name of class {index} ({short(ascii(name))}) holds {broken}")
+
+
+def stated_names(names: Any, path: Path) -> tuple[str, ...]:
+    """Class names by index of a list, or of a dict by index; whole numbers among them stand as their digits.
+
+    Returns:
+        Nothing where ``names`` states none.
+
+    Raises:
+        CheckpointError: a name is no text, or one that :func:`check_names` refuses.
+    """
+    if isinstance(names, dict):
+        numbers = range(len(names))
+        if all(i in names for i in numbers):
+            names = [names[i] for i in numbers]
+        elif all(str(i) in names for i in numbers):
+            names = [names[str(i)] for i in numbers]
+    if not isinstance(names, (list, tuple)):
+        return ()
+    for index, name in enumerate(names):
+        if not (isinstance(name, str) or (type(name) is int and abs(name) < 1 << 63)):
+            raise CheckpointError(f"{path}: the name of class {index} is a {type(name).__name__}; expected text")
+    check_names(path, texts := tuple(str(name) for name in names))
+    return texts

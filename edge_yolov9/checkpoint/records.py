@@ -47,3 +47,8 @@ class TensorRef:
     offset: int
     size: tuple[int, ...]
     stride: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of its dimensions, as a tensor has them."""
+        return self.size

@@ -1,4 +1,4 @@
-"""Published ``.pt`` files: torch's two containers, and the detection model in them, read without its program."""
+"""Torch's two containers, read without torch's own reader."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from math import isfinite, prod
+from math import prod
 from pathlib import Path
 from typing import IO, Any
 
 import torch
 from torch import Tensor
 
-from edge_yolov9.checkpoint.names import check_names
-from edge_yolov9.checkpoint.records import Inert, StorageRef, TensorRef
+from edge_yolov9.checkpoint.kind import EXPECTED
+from edge_yolov9.checkpoint.records import StorageRef, TensorRef
 from edge_yolov9.checkpoint.unpickle import unpickle
 from edge_yolov9.errors import CheckpointError
 from edge_yolov9.files import open_regular
@@ -27,30 +26,11 @@ from edge_yolov9.text import short
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 """First pickle of the container that torch wrote before 1.6."""
 
-DEFAULT_SIZE = 640
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError)
 """What Python's readers raise on bytes that are not what they should be."""
 
-MAX_NAMES = 100_000
-"""Most modules and tensors of a model; yolov9-e has 6,000."""
-
-MAX_NAME = 256
-"""Longest key of a tensor."""
-
 MAX_DIRECTORY = 8 << 20
 """Longest directory of a zip file, bytes. yolov9-t with its optimizer has 0.3 MB."""
-
-
-@dataclass(frozen=True)
-class PublishedFile:
-    """What a published checkpoint holds."""
-
-    tensors: dict[str, Tensor]
-    """``{published key: tensor}`` in the precision of the file."""
-    names: tuple[str, ...]
-    input_size: tuple[int, int]
-    """(height, width) of training, pixels; 640 x 640 when the file does not say."""
-    facts: dict[str, Any]
 
 
 class Container:
@@ -121,6 +101,8 @@ class ZipContainer(Container):
         names = archive.namelist()
         if len(set(names)) != len(names):
             raise CheckpointError(f"{path} holds two files of one name; it was tampered with")
+        if any(re.fullmatch(r"[^/]+/constants\.pkl", name) for name in names):
+            raise CheckpointError(f"{path} is a TorchScript model, which is already exported; {EXPECTED}")
         pickles = [name for name in names if re.fullmatch(r"[^/]+/data\.pkl", name)]
         if len(pickles) != 1:
             raise CheckpointError(f"{path} is a zip file but not a torch checkpoint (it holds no data.pkl)")
@@ -221,90 +203,3 @@ class _ZipReader(io.BufferedReader):
         if size is not None and size > self.most:
             raise zipfile.BadZipFile("its directory is longer than that of any checkpoint")
         return super().read(size)
-
-
-def read_published(path: Path) -> PublishedFile:
-    """Import a published checkpoint; the EMA is taken where there is one.
-
-    Raises:
-        UnsafeCheckpointError, CheckpointError: see :func:`container`; or it holds no detection model.
-    """
-    with container(path) as file:
-        root = file.root if isinstance(file.root, dict) else {}
-        weights = "ema" if root.get("ema") is not None else "model"
-        model = root.get(weights)
-        if not isinstance(model, Inert) or not isinstance(model.state, dict):
-            raise CheckpointError(f"{path} is a torch file without a detection model under 'ema' or 'model'")
-        tensors = {key: file.tensor(ref) for key, ref in _tensors(model, path)}
-    if not tensors:
-        raise CheckpointError(f"{path}: the model in it holds no tensors")
-    options = root.get("opt")
-    if isinstance(options, Inert):
-        options = options.state
-    options = options if isinstance(options, dict) else {}
-    side = options.get("imgsz")
-    if not isinstance(side, int) or not 32 <= side <= 8192:
-        side = DEFAULT_SIZE
-    side = -(-side // 32) * 32
-    source = {"file": path.name, "format": "published", "weights": weights}
-    return PublishedFile(tensors, _names(model, path), (side, side), {"source": source, **_facts(root, options)})
-
-
-def _tensors(model: Inert, path: Path) -> Iterator[tuple[str, TensorRef]]:
-    """(key, tensor) of a module and everything below it, in the order of registration.
-
-    A module that has several places, as a shared activation has, is entered at its first.
-
-    Raises:
-        CheckpointError: there are more tensors, or deeper ones, than in any model.
-    """
-    pending: list[tuple[str, Inert]] = [("", model)]
-    entered: set[int] = set()
-    names = 0
-    while pending:
-        prefix, module = pending.pop()
-        if id(module) in entered or not isinstance(module.state, dict):
-            continue
-        entered.add(id(module))
-        children, *own = (_group(module.state, group) for group in ("_modules", "_parameters", "_buffers"))
-        names += sum(len(group) for group in (children, *own))
-        if names > MAX_NAMES or len(prefix) > MAX_NAME:
-            raise CheckpointError(f"{path}: the model in it is larger than any YOLOv9; the file is damaged or forged")
-        yield from ((f"{prefix}{name}", ref) for group in own for name, ref in group if isinstance(ref, TensorRef))
-        pending.extend((f"{prefix}{name}.", child) for name, child in reversed(children) if isinstance(child, Inert))
-
-
-def _group(state: dict[Any, Any], name: str) -> list[tuple[str, Any]]:
-    group = state.get(name)
-    items = group.items() if isinstance(group, dict) else ()
-    return [(key, value) for key, value in items if isinstance(key, str) and len(key) <= MAX_NAME]
-
-
-def _names(model: Inert, path: Path) -> tuple[str, ...]:
-    """Class names by index; whole numbers among them stand as their digits."""
-    names = model.state.get("names")
-    if isinstance(names, dict):
-        numbers = range(len(names))
-        if all(i in names for i in numbers):
-            names = [names[i] for i in numbers]
-        elif all(str(i) in names for i in numbers):
-            names = [names[str(i)] for i in numbers]
-    if not isinstance(names, (list, tuple)) or not names:
-        raise CheckpointError(f"{path}: the model in it states no class names")
-    for index, name in enumerate(names):
-        if not (isinstance(name, str) or (type(name) is int and abs(name) < 1 << 63)):
-            raise CheckpointError(f"{path}: the name of class {index} is a {type(name).__name__}; expected text")
-    check_names(path, texts := tuple(str(name) for name in names))
-    return texts
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, float) and isfinite(value)
-
-
-def _facts(root: dict[Any, Any], options: dict[Any, Any]) -> dict[str, Any]:
-    """What the file says about its training, as far as it is plain numbers and strings."""
-    said = {key: options.get(key) for key in ("data", "imgsz", "epochs", "batch_size", "optimizer")}
-    said |= {"epoch": root.get("epoch") if root.get("epoch") != -1 else None, "date": root.get("date")}
-    training = {key: value for key, value in said.items() if isinstance(value, (str, int)) or _is_number(value)}
-    return {"training": training} if training else {}

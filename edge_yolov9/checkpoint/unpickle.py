@@ -15,7 +15,7 @@ import pickletools
 from collections.abc import Callable, Sequence
 from typing import IO, Any, TypeVar
 
-from edge_yolov9.checkpoint.allowlist import LAYER_MODULES, STORAGES, VALUES
+from edge_yolov9.checkpoint.allowlist import STORAGES, is_listed
 from edge_yolov9.checkpoint.records import Global, Inert, Key, StorageRef, TensorRef
 from edge_yolov9.errors import CheckpointError, UnsafeCheckpointError
 from edge_yolov9.text import short
@@ -116,7 +116,7 @@ class Machine:
         """The inert record of a global on the list."""
         if not isinstance(module, str) or not isinstance(name, str):
             raise ValueError("a global without a name")
-        if (module in LAYER_MODULES and name.isidentifier()) or (module, name) in VALUES:
+        if is_listed(module, name):
             return Global(module, name)
         raise UnsafeCheckpointError(
             f"{self.what}: the pickle asks for {short(f'{module}.{name}')}, which is neither a tensor nor a layer; "
@@ -142,11 +142,13 @@ class Machine:
     def made(self, callee: Global, args: tuple[Any, ...]) -> Any:
         """What calling a listed global stands for."""
         match callee.module, callee.name:
+            case "collections", "defaultdict":
+                return {}
             case "collections", "OrderedDict":
                 return self.ordered(args[0]) if args else {}
             case "torch", "Size":
                 return self.dimensions(args[0])
-            case "torch._utils", "_rebuild_parameter":
+            case "torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state":
                 return args[0]
             case "torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2":
                 storage, offset, size, stride, *_ = args
@@ -200,7 +202,8 @@ class Machine:
         self.extend(self.pop_to_mark())
 
     def extend(self, items: list[Any]) -> None:
-        _expect(list, self.stack[-1]).extend(items)
+        if not isinstance(self.stack[-1], Inert):  # the items of a list of some class are of no use here
+            _expect(list, self.stack[-1]).extend(items)
 
     def setitem(self, _: Any) -> None:
         self.update(self.take(2))
@@ -212,6 +215,8 @@ class Machine:
         """Put keys and values, in turn, into the dict on top."""
         if len(items) % 2:
             raise ValueError("a key without a value")
+        if isinstance(self.stack[-1], Inert):  # nor are those of a dict
+            return
         target = _expect(dict, self.stack[-1])
         size = len(target) + len(items) // 2
         target.update((_key(key, size), value) for key, value in zip(items[::2], items[1::2], strict=True))

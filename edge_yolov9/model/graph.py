@@ -130,7 +130,7 @@ class DeepSupervision(nn.Module):
 
     def __init__(self, widths: Sequence[int], variant: Variant, num_classes: int) -> None:
         super().__init__()
-        self.head = Head(widths[-3:], num_classes)
+        self.head = Head(widths[-3:], num_classes, variant.head)
 
     def forward(self, image: Tensor, seen: Levels) -> Levels:
         return self.head(seen[-3:])  # type: ignore[no-any-return]
@@ -142,7 +142,7 @@ class AuxiliaryNeck(nn.Module):
     def __init__(self, widths: Sequence[int], variant: Variant, num_classes: int) -> None:
         super().__init__()
         self.neck = TopDown(widths, variant.neck)
-        self.head = Head(self.neck.widths, num_classes)
+        self.head = Head(self.neck.widths, num_classes, variant.head)
 
     def forward(self, image: Tensor, seen: Levels) -> Levels:
         return self.head(self.neck(seen))  # type: ignore[no-any-return]
@@ -155,7 +155,7 @@ class ReversibleBranch(nn.Module):
         super().__init__()
         self.links = Links(widths, variant.backbone, first=2)
         self.backbone = Backbone(variant.backbone)
-        self.head = Head(self.backbone.widths[-3:], num_classes)
+        self.head = Head(self.backbone.widths[-3:], num_classes, variant.head)
 
     def forward(self, image: Tensor, seen: Levels) -> Levels:
         return self.head(self.backbone(image, self.links, seen)[-3:])  # type: ignore[no-any-return]
@@ -180,7 +180,7 @@ class YOLOv9(nn.Module):
             DualBackbone(variant.backbone) if variant.dual_backbone else Backbone(variant.backbone)
         )
         self.neck = Neck(self.backbone.widths, variant.neck, variant.backbone.down)
-        self.head = Head(self.neck.widths, num_classes)
+        self.head = Head(self.neck.widths, num_classes, variant.head)
         self.auxiliary: Auxiliary | None = None
         if auxiliary is not None:
             self.auxiliary = AUXILIARY[auxiliary](self.backbone.widths, variant, num_classes)

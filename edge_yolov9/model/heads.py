@@ -11,22 +11,29 @@ from torch import Tensor, nn
 from edge_yolov9.model.blocks import Conv
 from edge_yolov9.variants import REG_MAX, STRIDES
 
+GROUPS = {"published": 4, "dense": 1}
+"""Kind of head (``variants.HEADS``) -> groups of the box branch's last two convolutions."""
 
-def branch_widths(p3_width: int, num_classes: int) -> tuple[int, int]:
+
+def branch_widths(p3_width: int, num_classes: int, kind: str = "published") -> tuple[int, int]:
     """Hidden widths of the box branch (a multiple of 4, for its groups) and of the class branch."""
     box = max(p3_width // 4, 4 * REG_MAX, 16)
-    return math.ceil(box / 4) * 4, max(p3_width, min(2 * num_classes, 128))
+    widest = min(num_classes, 100) if kind == "dense" else min(2 * num_classes, 128)
+    return math.ceil(box / 4) * 4, max(p3_width, widest)
 
 
 class Head(nn.Module):
-    """Raw maps of three levels. ``widths`` are the channels of P3, P4, P5."""
+    """Raw maps of three levels. ``widths`` are the channels of P3, P4, P5; ``kind`` is one of ``variants.HEADS``."""
 
-    def __init__(self, widths: Sequence[int], num_classes: int) -> None:
+    def __init__(self, widths: Sequence[int], num_classes: int, kind: str = "published") -> None:
         super().__init__()
         self.num_classes = num_classes
-        box, cls = branch_widths(widths[0], num_classes)
+        box, cls = branch_widths(widths[0], num_classes, kind)
+        groups = GROUPS[kind]
         self.box = nn.ModuleList(
-            nn.Sequential(Conv(w, box, 3), Conv(box, box, 3, groups=4), nn.Conv2d(box, 4 * REG_MAX, 1, groups=4))
+            nn.Sequential(
+                Conv(w, box, 3), Conv(box, box, 3, groups=groups), nn.Conv2d(box, 4 * REG_MAX, 1, groups=groups)
+            )
             for w in widths
         )
         self.cls = nn.ModuleList(

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from edge_yolov9.errors import InputError
-from edge_yolov9.variants import ACTIVATIONS, AUXILIARIES, BLOCKS, GraphOptions
+from edge_yolov9.variants import ACTIVATIONS, AUXILIARIES, BLOCKS, HEADS, GraphOptions
 
 RUNTIME = ("workers", "cache", "save_minutes")
 """Settings that may differ between a run and its continuation: they do not change any result."""
@@ -60,6 +60,12 @@ class Settings:
         "After every convolution: ``silu`` as published; ``relu6`` costs less in INT8, ``hardswish`` only on OpenVINO "
         "(docs/int8-speed.md). With ``--pretrained`` a SiLU model is fine-tuned to them.",
         choices=ACTIVATIONS,
+    )
+    head: str = _option(
+        "auto",
+        "Detection head: as ``published``, or with a ``dense`` box branch as Ultralytics builds YOLOv9; ``auto`` is "
+        "that of ``--pretrained``, else published.",
+        choices=("auto", *HEADS),
     )
     epochs: int = _option(500, "Passes over the training images.", AT_LEAST_1)
     imgsz: int = _option(
@@ -161,7 +167,8 @@ class Settings:
     @property
     def graph(self) -> GraphOptions:
         """How the model differs from the published one."""
-        return GraphOptions(self.auxiliary, self.block, self.elan_depth, self.csp_depth, self.activation)
+        head = "published" if self.head == "auto" else self.head
+        return GraphOptions(self.auxiliary, self.block, self.elan_depth, self.csp_depth, self.activation, head)
 
     @property
     def accumulate(self) -> int:
