@@ -85,8 +85,9 @@ def evaluate(
         DataError: the data cannot be read, its classes are others, or nothing in it is labelled.
     """
     options = checked_options(confidence, iou, max_detections, multi_label=True)
-    images = load_data(Path(data)).split(split)
-    with _opened(Path(model), options, input_size, runtime) as (detect, names, subject):
+    dataset = load_data(Path(data))
+    images = dataset.split(split)
+    with _opened(Path(model), options, input_size, runtime, dataset.names) as (detect, names, subject):
         if subject.note:
             report(subject.note)
         accuracy = score(detect, images, names, progress)
@@ -95,7 +96,11 @@ def evaluate(
 
 @contextmanager
 def _opened(
-    model: Path, options: DecodeOptions, input_size: tuple[int, int] | None, runtime: str | None
+    model: Path,
+    options: DecodeOptions,
+    input_size: tuple[int, int] | None,
+    runtime: str | None,
+    data_names: tuple[str, ...],
 ) -> Iterator[tuple[Detect, tuple[str, ...], Subject]]:
     """The model as a function from frame to detections, its class names, and what it is."""
     if model.is_dir():
@@ -109,7 +114,7 @@ def _opened(
     from edge_yolov9.checkpoint import load
     from edge_yolov9.compiler.reference import checkpoint_detector
 
-    checkpoint = load(model)
+    checkpoint = load(model, data_names)
     detect = checkpoint_detector(checkpoint, input_size, options)
     size = input_size or checkpoint.input_size
     yield detect, checkpoint.names, Subject("checkpoint", checkpoint.variant, None, "fp32", "torch", None, size)

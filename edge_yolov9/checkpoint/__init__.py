@@ -16,7 +16,7 @@ from torch import Tensor
 
 from edge_yolov9.checkpoint.foreign import Weights, find_weights
 from edge_yolov9.checkpoint.kind import kind
-from edge_yolov9.checkpoint.names import check_names, stated_names
+from edge_yolov9.checkpoint.names import Given, check_names, class_names
 from edge_yolov9.checkpoint.recognize import recognize
 from edge_yolov9.checkpoint.torchfile import container
 from edge_yolov9.errors import CheckpointError, InputError
@@ -60,13 +60,14 @@ class Checkpoint:
         return self.model.name
 
 
-def load(path: str | Path, names: Sequence[str] | None = None) -> Checkpoint:
+def load(path: str | Path, names: Sequence[str] | None = None, unnamed: bool = False) -> Checkpoint:
     """Read the weights of any YOLOv9, whichever program wrote them; the content decides, not the suffix.
 
     Args:
         path: our ``.safetensors``; a ``.pt`` of the published program, Ultralytics or LibreYOLO; a ``.pt`` or Lightning
             ``.ckpt`` of MIT YOLO; a state dict of any of their layouts, in a torch or safetensors file.
-        names: class names, for a file that states none.
+        names: class names, for a file that states none, or only numbers them.
+        unnamed: whether such a file may be read without; its classes are then ``class 0``, ``class 1``, ...
 
     Raises:
         UnsafeCheckpointError: a pickle asks for something other than tensors and layers; nothing was run.
@@ -76,8 +77,8 @@ def load(path: str | Path, names: Sequence[str] | None = None) -> Checkpoint:
     path = Path(path)
     try:
         if kind(path) == "torch":
-            return _import(path, names)
-        return _load_safetensors(path, names)
+            return _import(path, Given(names, unnamed))
+        return _load_safetensors(path, Given(names, unnamed))
     except OSError as error:
         raise CheckpointError(f"cannot read the checkpoint {short(path, 200)}: {error.strerror or error}") from None
 
@@ -117,14 +118,14 @@ def _stored(key: str, value: Tensor, half: bool) -> Tensor:
     return value.contiguous()
 
 
-def _load_safetensors(path: Path, names: Sequence[str] | None) -> Checkpoint:
+def _load_safetensors(path: Path, given: Given) -> Checkpoint:
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
             shapes = {key: Shape(tuple(file.get_slice(key).get_shape())) for key in file.keys()}  # noqa: SIM118
             if metadata.get("format") != FORMAT:
                 weights = Weights({}, "safetensors", weights="the whole file")
-                return _convert(path, weights, shapes, file.get_tensor, names)
+                return _convert(path, weights, shapes, file.get_tensor, given)
             variant, own_names, input_size, facts = _metadata(path, metadata)
             options = _options(path, metadata)
             _compare(path, _shapes(path, variant, len(own_names), options), shapes, variant)
@@ -173,19 +174,15 @@ def _finite(number: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _import(path: Path, names: Sequence[str] | None) -> Checkpoint:
+def _import(path: Path, given: Given) -> Checkpoint:
     with container(path) as file:
         weights = find_weights(file.root, path)
         tensors = weights.tensors
-        return _convert(path, weights, tensors, lambda key: file.tensor(tensors[key]), names)
+        return _convert(path, weights, tensors, lambda key: file.tensor(tensors[key]), given)
 
 
 def _convert(
-    path: Path,
-    weights: Weights,
-    shapes: Mapping[str, Shaped],
-    read: Callable[[str], Tensor],
-    names: Sequence[str] | None,
+    path: Path, weights: Weights, shapes: Mapping[str, Shaped], read: Callable[[str], Tensor], given: Given
 ) -> Checkpoint:
     """A checkpoint of ours from what another program keeps under its own names."""
     graph = recognize(path, shapes, weights)
@@ -197,37 +194,16 @@ def _convert(
         check_fit(needed, own(needed), {key: shapes[file] for key, file in keys.items()})
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    chosen, given = _class_names(path, weights, graph.num_classes, names)
+    names, why = class_names(path, weights.names, graph.num_classes, given)
     tensors = {key: read(file) for key, file in keys.items()}
     _check_finite(path, tensors)
     model = build(graph.variant, graph.num_classes, graph.options)
     copy_tensors(model, own(model), tensors)
     weights.program = PROGRAMS.get(graph.layout, weights.program)
-    facts = {"source": weights.source(path), **weights.facts}
-    if given:
-        facts["source"]["names"] = "given, the file states none"
+    facts = {"source": weights.source(path) | ({"names": why} if why else {}), **weights.facts}
     if weights.licence is not None:
         facts["weights_licence"] = weights.licence
-    return Checkpoint(model.eval(), chosen, weights.input_size, facts)
-
-
-def _class_names(
-    path: Path, weights: Weights, num_classes: int, names: Sequence[str] | None
-) -> tuple[tuple[str, ...], bool]:
-    """Class names, and whether they were given because the file states none that can be used."""
-    try:
-        stated = stated_names(weights.names, path)
-    except CheckpointError:
-        if names is None:
-            raise
-        stated = ()
-    chosen = stated or tuple(names or ())
-    if not chosen:
-        raise CheckpointError(f"{path} states no class names; give the {num_classes} of them with --names")
-    if len(chosen) != num_classes:
-        raise CheckpointError(f"{path}: {len(chosen)} class names for a head of {num_classes} classes")
-    check_names(path, chosen)
-    return chosen, not stated
+    return Checkpoint(model.eval(), names, weights.input_size, facts)
 
 
 def _shapes(path: Path, variant: str, num_classes: int, options: GraphOptions) -> dict[str, Tensor]:

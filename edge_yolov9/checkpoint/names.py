@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,3 +56,40 @@ def stated_names(names: Any, path: Path) -> tuple[str, ...]:
             raise CheckpointError(f"{path}: the name of class {index} is a {type(name).__name__}; expected text")
     check_names(path, texts := tuple(str(name) for name in names))
     return texts
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a caller offers where a file states no class names."""
+
+    names: Sequence[str] | None
+    """Class names, by index."""
+    unnamed: bool
+    """Whether numbered classes will do."""
+
+
+def class_names(path: Path, stated: Any, num_classes: int, given: Given) -> tuple[tuple[str, ...], str | None]:
+    """The class names of a model, and in words why they are not the file's, if they are not.
+
+    Raises:
+        CheckpointError: there are none, others than the head has classes, or some that no screen could show.
+    """
+    try:
+        names = stated_names(stated, path)
+    except CheckpointError:
+        if given.names is None:
+            raise
+        names = ()
+    numbered = all(re.fullmatch(rf"(class[ _-]?)?{index}", name) for index, name in enumerate(names))
+    if names and not (numbered and given.names is not None):
+        why = None
+    elif given.names is not None:
+        names, why = tuple(given.names), "given, the file states none"
+    elif given.unnamed:
+        names, why = tuple(f"class {index}" for index in range(num_classes)), "the file states none"
+    else:
+        raise CheckpointError(f"{path} states no class names; give the {num_classes} of them with --names or --data")
+    if len(names) != num_classes:
+        raise CheckpointError(f"{path}: {len(names)} class names for a head of {num_classes} classes")
+    check_names(path, names)
+    return names, why

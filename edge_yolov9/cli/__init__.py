@@ -19,6 +19,7 @@ VERBS = {
     "train": "Train a detector.",
     "val": "COCO AP of a checkpoint or bundle.",
     "compile": "Turn a checkpoint into a bundle for one target.",
+    "convert": "Keep a checkpoint of another program as one of ours.",
     "calibration": "Choose the images that calibrate INT8.",
     "detect": "Find objects in images, folders, videos and streams.",
     "jetson": "Build and check TensorRT engines on a Jetson.",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_yolov9.cli._names import parse_names
 from edge_yolov9.cli._output import check_writable, write_json
 from edge_yolov9.cli._sizes import parse_size
 from edge_yolov9.cli._targets import TARGET_HELP, WithTargetOptions, chosen_options, known_target
@@ -64,6 +65,12 @@ BLIND = (
     type=click.Path(path_type=Path),
     help="Data set on whose val split AP is measured, of the float model and of the bundle; for INT8 the DATA of "
     "--calibration when left out.",
+)
+@click.option(
+    "--names",
+    metavar="A,B,C",
+    callback=parse_names,
+    help="Class names of a checkpoint that states none; those of --data or --calibration when left out.",
 )
 @click.option("--max-drop", default=1.0, show_default=True, help="Most AP points that the bundle may lose on --data.")
 @click.option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +14,7 @@ from edge_yolov9.cli._output import check_writable, write_json
 from edge_yolov9.cli._terminal import echo
 from edge_yolov9.files import from_json
 from edge_yolov9.record import AutoRecord, CompilationRecord, LatencyRecord, PlanRecord, SearchRecord
+from edge_yolov9.text import short
 
 if TYPE_CHECKING:
     from edge_yolov9.model import YOLOv9
@@ -29,8 +31,8 @@ def info(file: Path, json_file: str | None) -> None:
     from edge_yolov9.errors import InputError
 
     check_writable(json_file, lambda: [file])
-    if not file.exists():
-        raise InputError(f"there is nothing at {file}; expected a checkpoint file or a bundle folder")
+    if not os.path.lexists(file):
+        raise InputError(f"there is nothing at {short(file, 200)}; expected a checkpoint file or a bundle folder")
     found = bundle_info(file) if file.is_dir() else checkpoint_info(file)
     if json_file != "-":
         show(found)
@@ -46,7 +48,7 @@ def checkpoint_info(path: Path) -> dict[str, Any]:
     """
     from edge_yolov9.checkpoint import load
 
-    checkpoint = load(path)
+    checkpoint = load(path, unnamed=True)
     height, width = checkpoint.input_size
     return {
         "kind": "checkpoint",

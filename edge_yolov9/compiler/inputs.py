@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -47,7 +48,17 @@ class CompileInputs:
     def checkpoint(self) -> Checkpoint:
         """The checkpoint; errors as for :func:`edge_yolov9.checkpoint.load`."""
         with self.stages("load checkpoint"):
-            return load(self.path)
+            return load(self.path, self._names())
+
+    def _names(self) -> tuple[str, ...] | None:
+        """Class names for a checkpoint that states none, where something else does."""
+        if self.options.names is not None:
+            return self.options.names
+        for file in (self.options.data, self.options.calibration):
+            if file is not None and Path(file).suffix in (".yaml", ".yml"):
+                with suppress(DataError):
+                    return self._load_data(Path(file)).names
+        return None
 
     @cached_property
     def source(self) -> dict[str, object]:

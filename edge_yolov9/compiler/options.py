@@ -31,6 +31,8 @@ class CompileOptions:
     """Most AP points (0 to 100) that the artifact may lose against the float checkpoint on ``data``."""
     fine_tuning: int = 100
     """Steps in which INT8 weights that lose too much are fine-tuned on the calibration images; 0 for none."""
+    names: tuple[str, ...] | None = None
+    """Class names of a checkpoint that states none; those of ``data`` or ``calibration`` when None."""
     preset: str | None = None
     """What another program needs, written beside the model: one of the target's ``presets``."""
     target_options: Mapping[str, object] = field(default_factory=dict)

@@ -23,21 +23,24 @@ class Taken:
     tensors: int
     fresh: tuple[str, ...]
     """Parts with random weights: ``auxiliary branch``, ``class heads``, ``other tensors``."""
+    unnamed: bool = False
+    """Whether the checkpoint states no class names, so that those of the data were taken for its."""
 
     def __str__(self) -> str:
         new = f"; with random weights: {', '.join(self.fresh)}" if self.fresh else ""
-        return f"weights of {self.source}: {self.tensors} tensors taken over{new}"
+        names = "; it states no class names, those of the data are taken for its" if self.unnamed else ""
+        return f"weights of {self.source}: {self.tensors} tensors taken over{new}{names}"
 
 
 def take_over(model: YOLOv9, path: Path, names: tuple[str, ...]) -> Taken:
-    """Fill ``model`` in place from a checkpoint, ours or a published one.
+    """Fill ``model`` in place from a checkpoint of any program that trains YOLOv9.
 
     Class branches are taken over only when the class names are the same, in the same order.
 
     Raises:
         CheckpointError: unreadable, or of another size.
     """
-    given = load(path)
+    given = load(path, names)
     if given.model.variant.size != model.variant.size:
         raise CheckpointError(f"{path} is a {given.variant}, which does not fit {model.name}; set --model to its size")
     theirs, mine = given.model.state_dict(), model.state_dict()
@@ -60,4 +63,4 @@ def take_over(model: YOLOv9, path: Path, names: tuple[str, ...]) -> Taken:
         raise CheckpointError(f"{path} does not fit {model.name}: {len(others)} of {len(mine)} tensors differ")
     if others:
         fresh.append(f"{len(others)} other tensors")
-    return Taken(str(path), len(fits), tuple(fresh))
+    return Taken(str(path), len(fits), tuple(fresh), "names" in given.facts.get("source", {}))

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from edge_yolov9.checkpoint import load
 from edge_yolov9.data import Split, load_data
 from edge_yolov9.errors import DataError, EdgeYoloError, InputError
 from edge_yolov9.model import YOLOv9, build
@@ -100,7 +101,10 @@ def _settings_and_data(request: Request) -> tuple[Settings, Path]:
     if request.resume is None:
         if request.data is None:
             raise InputError("--data is missing: the YAML that names train, val and the classes")
-        return Settings(**given), request.data
+        settings = Settings(**given)
+        if settings.head == "auto" and request.pretrained is not None:
+            settings = replace(settings, head=load(request.pretrained, unnamed=True).model.options.head)
+        return settings, request.data
     _, position, run = Folder(request.resume).read()
     settings = Settings.from_dict(run["settings"])
     wrong = settings.differences(replace(settings, **given))
