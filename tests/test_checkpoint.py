@@ -112,7 +112,7 @@ def test_saving_is_whole_or_not_at_all(saved: Path, tmp_path: Path, monkeypatch:
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("edge_yolov9.checkpoint.os.fsync", full)
+    monkeypatch.setattr("edge_yolov9.files.os.fsync", full)
     with pytest.raises(CheckpointError, match=r"cannot write .*kept.*: No space left"):
         save(checkpoint, target)
     assert [item.name for item in tmp_path.iterdir()] == ["kept.safetensors"]
@@ -315,4 +315,4 @@ def test_wrong_published_files_are_refused(deployed: YOLOv9, tmp_path: Path) -> 
     with torch.no_grad():
         broken.head.cls[0][2].bias[1] = float("nan")  # type: ignore[index]
     assert "holds NaN or infinity" in refusal(write_published(path, broken, list(NAMES)))
-    assert "does not fit gelan-t" in refusal(write_published(path, fold(deployed), list(NAMES)))
+    assert "not a YOLOv9" in refusal(write_published(path, fold(deployed), list(NAMES)))
