@@ -23,6 +23,7 @@ from edge_yolov9.manifest import (
     LARGEST_MANIFEST,
     MANIFEST,
     SCHEMA_VERSION,
+    SIGNATURE,
     InputRule,
     Manifest,
     TensorSpec,
@@ -172,7 +173,7 @@ def _check_replaceable(folder: Path, name: Path) -> None:
         raise BundleError(
             f"{name} exists and is not a bundle as it was written ({reason}); choose another -o"
         ) from None
-    known = {MANIFEST, *manifest.files}
+    known = {MANIFEST, SIGNATURE, *manifest.files}
     known |= {parent.as_posix() for file in manifest.files for parent in PurePosixPath(file).parents}
     for entry in sorted(folder.rglob("*")):
         if entry.relative_to(folder).as_posix() not in known or entry.is_symlink():
@@ -207,7 +208,7 @@ def seal(folder: Path, manifest: Manifest) -> Bundle:
     digests = {
         file.relative_to(folder).as_posix(): sha256(file)
         for file in sorted(folder.rglob("*"))
-        if file.is_file() and file.name != MANIFEST
+        if file.is_file() and file.name not in (MANIFEST, SIGNATURE)
     }
     sealed = replace(manifest, files=digests)
     text = json.dumps(asdict(sealed), indent=2, ensure_ascii=False)
@@ -218,19 +219,27 @@ def seal(folder: Path, manifest: Manifest) -> Bundle:
     return Bundle(folder, sealed)
 
 
-def read(path: str | Path, verify: bool = True) -> Bundle:
+def read(path: str | Path, verify: bool = True, key: str | Path | None = None) -> Bundle:
     """Open a bundle.
 
     Args:
         path: the folder.
         verify: hash every file (a few milliseconds per 10 MB).
+        key: public key of minisign, its file or text, that the bundle must be signed by; see
+            :mod:`edge_yolov9.signing`.
 
     Raises:
         BundleError: missing, of a newer schema, malformed, incomplete, changed, or holding what the manifest does not
-            list.
+            list; with ``key``, not signed by it.
+        InputError: ``key`` cannot be used.
     """
     folder = Path(path)
-    manifest = parse(entries.manifest_bytes(folder), printable(folder / MANIFEST))
+    raw = entries.manifest_bytes(folder)
+    if key is not None:
+        from edge_yolov9 import signing
+
+        signing.check(folder, raw, key)
+    manifest = parse(raw, printable(folder / MANIFEST))
     present = entries.listed_files(folder, manifest)
     for name, digest in manifest.files.items():
         if name not in present:

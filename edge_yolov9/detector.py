@@ -50,6 +50,7 @@ class Detector:
         multi_label: bool = False,
         threads: int | None = None,
         runtime: str | None = None,
+        key: str | Path | None = None,
     ) -> None:
         """Check and load a bundle.
 
@@ -61,13 +62,17 @@ class Detector:
             multi_label: give every class above the threshold its own box.
             threads: CPU threads of the runtime; its sensible default when None.
             runtime: another target's session, see :func:`edge_yolov9.registry.open_session`.
+            key: public key of minisign, its file or the line in it; a bundle that it did not sign is refused.
 
         Raises:
             BundleError: the bundle is missing, changed, incomplete or too new.
             RuntimeNotInstalled: the vendor runtime is absent.
             InputError: a threshold or ``threads`` is out of range, or no number.
         """
-        self.bundle = bundle if isinstance(bundle, Bundle) else read(bundle)
+        if isinstance(bundle, Bundle):
+            self.bundle = bundle if key is None else read(bundle.path, key=key)
+        else:
+            self.bundle = read(bundle, key=key)
         manifest = self.bundle.manifest
         defaults = manifest.thresholds
         self.options = checked_options(
@@ -81,6 +86,7 @@ class Detector:
         self.names = manifest.names
         self.input_size = (manifest.input.height, manifest.input.width)
         self._runtime, self._threads = runtime, None if threads is None else int(threads)
+        self._key = key if key is None or not Path(key).is_file() else Path(key).resolve()
         self._lane = Lane(open_session(self.bundle, runtime, self._threads), Postprocess.of(manifest))
         self._parallel: list[Lane] = []
         self._opening = threading.Lock()
@@ -202,7 +208,7 @@ class Detector:
 
     def __reduce__(self) -> tuple[Any, ...]:
         options = {key: getattr(self.options, key) for key in ("confidence", "iou", "max_detections", "multi_label")}
-        options |= {"threads": self._threads, "runtime": self._runtime}
+        options |= {"threads": self._threads, "runtime": self._runtime, "key": self._key}
         return partial(type(self), **options), (self.bundle.path.resolve(),)
 
     def __enter__(self) -> Detector:

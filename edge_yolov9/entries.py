@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edge_yolov9.errors import BundleError
-from edge_yolov9.manifest import LARGEST_MANIFEST, MANIFEST, Manifest
+from edge_yolov9.manifest import LARGEST_MANIFEST, MANIFEST, SIGNATURE, Manifest
 from edge_yolov9.text import shown
 
 LARGEST_FILE = 2 << 30
@@ -76,7 +76,7 @@ def listed_files(folder: Path, manifest: Manifest) -> set[str]:
 
 def _harmless(name: str, inner: str, listed: set[str]) -> bool:
     companion = name.startswith(COMPANION) and f"{inner}{name.removeprefix(COMPANION)}" in listed
-    return name in HARMLESS or companion
+    return name in HARMLESS or companion or f"{inner}{name}" == SIGNATURE
 
 
 def open_file(folder: Path, name: str, limit: int) -> BinaryIO:

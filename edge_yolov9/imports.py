@@ -13,6 +13,7 @@ from edge_yolov9.errors import EdgeYoloError, RuntimeNotInstalled
 
 OWN = "edge_yolov9"
 EXTRAS: dict[str, tuple[str, ...]] = {
+    "sign": ("cryptography",),
     "val": ("pycocotools", "yaml"),
     "train": ("torch", "safetensors", "matplotlib", "tensorboard"),
     "compile": (

@@ -25,6 +25,8 @@ from edge_yolov9.text import shown
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
+SIGNATURE = "manifest.json.minisig"
+"""File beside it, where the bundle is signed."""
 
 LARGEST_MANIFEST = 16 << 20
 """Bytes; an INT8 bundle of YOLOv9-E with all its ranges has a tenth of a megabyte."""
@@ -272,5 +274,5 @@ def check_name(name: str) -> None:
     parts = PurePosixPath(name).parts
     inside = parts and "/".join(parts) == name and ".." not in parts and not name.startswith("/")
     plain = len(name) <= LONGEST_TEXT and name.isprintable() and not set(name) & set('\\:*?"<>|')
-    if not inside or not plain or name == MANIFEST:
+    if not inside or not plain or name in (MANIFEST, SIGNATURE):
         raise ValueError(f"the file name {shown(name)} lies outside the bundle or is none; do not trust it")

@@ -26,6 +26,8 @@ VERBS = {
     "report": "Accuracy, latency, power and footprint on this machine, as a page.",
     "info": "What is in a checkpoint or bundle.",
     "visualize": "The paper's figures 6 and 7: what deep networks keep of an image.",
+    "sign": "Sign a bundle with a key.",
+    "verify": "Check that a bundle is signed by a key.",
     "targets": "Targets and boards, and what works on this machine.",
 }
 

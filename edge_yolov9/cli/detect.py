@@ -113,6 +113,7 @@ def parse_address(_: click.Context, __: click.Parameter, value: str | None) -> t
 @click.option("--confidence", type=float, help="Least score; the bundle's default (0.25) when left out.")
 @click.option("--iou", type=float, help="Overlap above which the weaker box goes; the bundle's (0.45) when left out.")
 @click.option("--max-detections", type=int, help="Most boxes per frame; the bundle's (300) when left out.")
+@click.option("--key", envvar="EDGE_YOLOV9_KEY", help="Public key that must have signed BUNDLE; $EDGE_YOLOV9_KEY else.")
 @click.option("--threads", type=int, help="CPU threads; the runtime's default when left out.")
 @click.option("--runtime", metavar="TARGET", callback=known_target, help=RUNTIME_HELP)
 def detect(
