@@ -191,6 +191,19 @@ def open_regular(path: Path) -> io.BufferedReader:
     return file
 
 
+def read_regular(path: Path, most: int) -> bytes:
+    """A file's content; as :func:`open_regular`, and nothing larger than ``most`` bytes.
+
+    Raises:
+        OSError: it cannot be read, is no regular file, or is larger.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise OSError(errno.EFBIG, f"it has {size} bytes; expected {most} at most", str(path))
+        return file.read()
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file's content.
 

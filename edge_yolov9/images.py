@@ -15,6 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_yolov9.errors import SourceError
+from edge_yolov9.files import open_regular, read_regular
+from edge_yolov9.headers import claimed_size
+from edge_yolov9.text import brief, shown
 
 Image = NDArray[np.uint8]
 
@@ -22,26 +25,63 @@ IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".
 """Lower-case suffixes by which images are found in a folder."""
 
 
+MOST_PIXELS = 178_956_970
+"""Pixels of a picture, at most, as for Pillow: a small file may claim millions, and decoding makes room for them."""
+MOST_BYTES_PER_PIXEL = 8
+"""Bytes of a file for each pixel that is allowed, at most."""
+PIXELS_VARIABLE = "EDGE_YOLOV9_MAX_PIXELS"
+"""Environment variable that states another limit than ``MOST_PIXELS``."""
+
+
 def read_image(path: str | Path) -> Image:
     """Decode one image file to (H, W, 3) uint8 BGR, turned upright by its EXIF tag.
 
+    The size that the file claims is looked at first: more than 178,956,970 pixels are refused, or more than the
+    environment variable EDGE_YOLOV9_MAX_PIXELS says.
+
     Raises:
-        SourceError: the file is missing or does not decode.
+        SourceError: the file is missing, is no regular file, has too many pixels, or does not decode.
     """
-    file = Path(path)
+    file, most = Path(path), most_pixels()
     try:
-        data = np.frombuffer(file.read_bytes(), np.uint8)
-    except OSError as error:
-        raise SourceError(f"cannot read image {file}: {error.strerror or error}") from None
+        content = read_regular(file, MOST_BYTES_PER_PIXEL * most)
+    except (OSError, ValueError) as error:
+        raise _unreadable(file, error) from None
+    size = claimed_size(content)
+    if size is not None and size[0] * size[1] > most:
+        raise SourceError(
+            f"{brief(file)} has {size[1]} x {size[0]} pixels, expected {most} in all at most; make it smaller, or set "
+            f"{PIXELS_VARIABLE} if you trust it"
+        )
     image = None
-    with quiet():
-        try:
-            image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-        except cv2.error:
-            image = None  # e.g. a header that claims more pixels than OpenCV allows
+    if size is not None:
+        with quiet():
+            try:
+                image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+            except cv2.error:
+                image = None  # e.g. a header that claims more pixels than OpenCV allows
     if image is None:
-        raise SourceError(f"{file} does not decode as an image; expected JPEG, PNG, BMP, WebP or TIFF")
+        raise SourceError(f"{brief(file)} does not decode as an image; expected JPEG, PNG, BMP, WebP or TIFF")
     return np.asarray(image, np.uint8)
+
+
+def most_pixels() -> int:
+    """The limit on a picture's pixels.
+
+    Raises:
+        SourceError: the environment variable holds no whole number over 0.
+    """
+    stated = os.environ.get(PIXELS_VARIABLE, "").strip()
+    if not stated:
+        return MOST_PIXELS
+    if not (re.fullmatch("[0-9]{1,18}", stated) and int(stated)):
+        raise SourceError(f"{PIXELS_VARIABLE} must be a whole number over 0, got {shown(stated)}")
+    return int(stated)
+
+
+def _unreadable(path: Path, error: OSError | ValueError) -> SourceError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+    return SourceError(f"cannot read image {brief(path)}: {reason}")
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -51,10 +91,10 @@ def image_size(path: Path) -> tuple[int, int]:
         SourceError: the file is missing or does not decode.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(1 << 16)
-    except OSError as error:
-        raise SourceError(f"cannot read image {path}: {error.strerror or error}") from None
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
     size = _jpeg_size(head)
     if size is None:
         height, width = read_image(path).shape[:2]

@@ -26,6 +26,9 @@ CLEAR_LINE = "\r\033[K"
 LONGEST = 200
 """Characters of a value in an error message."""
 
+LONGEST_PATH = 90
+"""Characters of a path in an error message, which may name several."""
+
 
 def printable(text: object) -> str:
     """``text`` as one line: white space is a space, and what is not printable is ``?``.
@@ -73,6 +76,12 @@ def short(text: object, most: int = 80) -> str:
     """``text`` in a message without quotes: one line of at most ``most`` printable characters."""
     line = printable(" ".join(str(text)[: 8 * most].split()))
     return line if len(line) <= most else f"{line[: most - 3]}..."
+
+
+def brief(path: object) -> str:
+    """A path in an error message, printable: its end where it is longer than ``LONGEST_PATH`` characters."""
+    text = printable(path)
+    return text if len(text) <= LONGEST_PATH else f"...{text[3 - LONGEST_PATH :]}"
 
 
 class _Short(reprlib.Repr):

@@ -21,8 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_yolov9.data.labels import Objects, expected_label, label_file, make_objects, read_coco, read_yolo, shorten
+from edge_yolov9.data.reading import is_file, is_folder, read_text, read_yaml
 from edge_yolov9.errors import CalibrationError, DataError, SourceError
 from edge_yolov9.images import IMAGE_SUFFIXES, image_files, image_size, natural_order
+from edge_yolov9.text import brief, shown
 
 YAML_SUFFIXES = (".yaml", ".yml")
 SPLITS = ("train", "val", "test")
@@ -141,7 +143,8 @@ class Dataset:
         labels = [label_file(path) for path in paths]
         if not any(labels):
             raise DataError(
-                f"{self.file}: no image of {name} has labels; expected e.g. {expected_label(paths[0])} for {paths[0]}"
+                f"{brief(self.file)}: no image of {name} has labels; expected e.g. {brief(expected_label(paths[0]))} "
+                f"for {brief(paths[0].name)}"
             )
         count = len(self.names)
         records = (
@@ -164,22 +167,26 @@ class Dataset:
         entry = self.splits.get(name)
         if entry is None or entry in ("", []):
             has = ", ".join(key for key in SPLITS if self.splits.get(key)) or "none"
-            raise DataError(f"{self.file} has no split {name!r}; it has {has}")
+            raise DataError(f"{brief(self.file)} has no split {name!r}; it has {has}")
         return entry
 
     def _coco(self, name: str, entry: dict[Any, Any], missing_ok: bool = False) -> tuple[ImageRecord, ...]:
         if set(entry) != {"images", "annotations"} or not all(isinstance(value, str) for value in entry.values()):
-            raise DataError(f"{self.file}: {name} must be {{images: FOLDER, annotations: COCO.json}}, found {entry}")
+            raise DataError(
+                f"{brief(self.file)}: {name} must be {{images: FOLDER, annotations: COCO.json}}, "
+                f"found {shown(entry)[:90]}"
+            )
         folder, annotations = self.root / entry["images"], self.root / entry["annotations"]
-        if not folder.is_dir():
-            raise DataError(f"{self.file}: the folder {folder} of {name} does not exist")
+        if not is_folder(folder):
+            raise DataError(f"{brief(self.file)}: the folder {brief(folder)} of {name} does not exist")
         found = read_coco(annotations, self.names)
         if not found:
-            raise DataError(f"{annotations} lists no image; {name} would be empty")
-        missing = [item.file_name for item in found if not (folder / item.file_name).is_file()]
+            raise DataError(f"{brief(annotations)} lists no image; {name} would be empty")
+        missing = [item.file_name for item in found if not is_file(folder / item.file_name)]
         if missing and not missing_ok:
             raise DataError(
-                f"{annotations} lists {folder / missing[0]}, which is missing ({len(missing)} of {len(found)} are)"
+                f"{brief(annotations)} lists {brief(folder / missing[0])}, which is missing "
+                f"({len(missing)} of {len(found)} are)"
             )
         count = len(self.names)
         return tuple(
@@ -191,10 +198,13 @@ class Dataset:
         paths: dict[Path, None] = {}
         for item in entries:
             if not isinstance(item, str):
-                raise DataError(f"{self.file}: {name} must name a folder, a text file or a list of these, found {item}")
-            paths.update(dict.fromkeys(_expand(self.root / item, self.root, f"{self.file}: {name}", missing_ok)))
+                raise DataError(
+                    f"{brief(self.file)}: {name} must name a folder, a text file or a list of these, "
+                    f"found {shown(item)[:90]}"
+                )
+            paths.update(dict.fromkeys(_expand(self.root / item, self.root, f"{brief(self.file)}: {name}", missing_ok)))
         if not paths:
-            raise DataError(f"{self.file}: {name} holds no image ({self.root / str(entries[0])})")
+            raise DataError(f"{brief(self.file)}: {name} holds no image ({brief(self.root / str(entries[0]))})")
         return tuple(paths)
 
 
@@ -204,21 +214,16 @@ def load_data(path: str | Path) -> Dataset:
     Raises:
         DataError: unreadable, not a YAML mapping, or without usable class names.
     """
-    import yaml
-
     file = Path(path)
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"cannot read the data file {file}: {error.strerror or error}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise DataError(f"{file} is not YAML: {' '.join(str(error).split())}") from None
+    content = read_yaml(file)
     if not isinstance(content, dict):
-        raise DataError(f"{file} must be a YAML mapping with train, val and names, found {type(content).__name__}")
+        raise DataError(
+            f"{brief(file)} must be a YAML mapping with train, val and names, found {type(content).__name__}"
+        )
     names = _names(file, content)
     root = content.get("path") or "."
     if not isinstance(root, str):
-        raise DataError(f"{file}: path must be a folder, found {root!r}")
+        raise DataError(f"{brief(file)}: path must be a folder, found {shown(root)[:90]}")
     return Dataset(file, names, file.parent / root, {key: content.get(key) for key in SPLITS})
 
 
@@ -232,11 +237,13 @@ def image_paths(source: str | Path, split: str = "train") -> tuple[Path, ...]:
         DataError: there is no such thing, or a file is missing.
     """
     path = Path(source)
-    if path.suffix.lower() in YAML_SUFFIXES and not path.is_dir():
+    if path.suffix.lower() in YAML_SUFFIXES and not is_folder(path):
         return tuple(sorted(load_data(path).image_paths(split), key=natural_order))
     paths = _expand(path, path.parent, "images")
     if not paths:
-        raise CalibrationError(f"{path} holds no image; expected files ending in {', '.join(sorted(IMAGE_SUFFIXES))}")
+        raise CalibrationError(
+            f"{brief(path)} holds no image; expected files ending in {', '.join(sorted(IMAGE_SUFFIXES))}"
+        )
     return tuple(sorted(paths, key=natural_order))
 
 
@@ -259,40 +266,43 @@ def check_names(model: tuple[str, ...], data: tuple[str, ...]) -> None:
 
 def _expand(path: Path, root: Path, context: str, missing_ok: bool = False) -> list[Path]:
     """The images of a folder and its subfolders, or those that a text file lists."""
-    if path.is_dir():
+    if is_folder(path):
         return image_files(path, recursive=True)
-    if path.suffix.lower() != ".txt" or not path.is_file():
-        kind = "is neither a folder nor a text file that lists images" if path.exists() else "does not exist"
-        raise DataError(f"{context}: {path} {kind}")
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}") from None
-    found = []
-    for number, line in enumerate(lines, 1):
+    if path.suffix.lower() != ".txt" or not is_file(path):
+        raise DataError(f"{context}: {brief(path)} {_why_no_list(path)}")
+    images = []
+    for number, line in enumerate(read_text(path, "the list").splitlines(), 1):
         if name := line.strip():
             places = (path.parent / name, root / name)
-            image = next((place for place in places if place.is_file()), None)
+            image = next((place for place in places if is_file(place)), None)
             if image is None and not missing_ok:
-                raise DataError(f"{path}:{number}: the image {name} does not exist")
-            found.append(image or places[1])
-    return found
+                raise DataError(f"{brief(path)}:{number}: the image {brief(name)} does not exist")
+            images.append(image or places[1])
+    return images
+
+
+def _why_no_list(path: Path) -> str:
+    try:
+        exists = path.exists()
+    except (OSError, ValueError):  # too long for a name, or with a zero in it
+        exists = False
+    return "is neither a folder nor a text file that lists images" if exists else "does not exist"
 
 
 def _names(file: Path, content: Mapping[str, Any]) -> tuple[str, ...]:
-    names = content.get("names")
+    names, where = content.get("names"), brief(file)
     if isinstance(names, dict):
-        if sorted(names, key=str) != sorted(range(len(names)), key=str):
-            raise DataError(f"{file}: names must have the keys 0 to {len(names) - 1}, found {shorten(names)}")
+        if not all(type(key) is int and 0 <= key < len(names) for key in names):
+            raise DataError(f"{where}: names must have the keys 0 to {len(names) - 1}, found {shorten(names)}")
         names = [names[i] for i in range(len(names))]
     if not isinstance(names, list) or not names:
-        raise DataError(f"{file} has no class names; expected names: [first, second, ...]")
+        raise DataError(f"{where} has no class names; expected names: [first, second, ...]")
     for i, name in enumerate(names):
         if isinstance(name, bool) or not isinstance(name, str | int | float) or not str(name).strip():
-            raise DataError(f"{file}: class name {i} is {name!r}; expected text (put it in quotes)")
+            raise DataError(f"{where}: class name {i} is {shown(name)}; expected text (put it in quotes)")
     named = tuple(str(name) for name in names)
     if len(set(named)) != len(named):
-        raise DataError(f"{file}: class names must differ, found {shorten(named)}")
+        raise DataError(f"{where}: class names must differ, found {shorten(named)}")
     if content.get("nc") not in (None, len(named)):
-        raise DataError(f"{file}: nc is {content['nc']}, but there are {len(named)} names")
+        raise DataError(f"{where}: nc is {shown(content['nc'])}, but there are {len(named)} names")
     return named

@@ -12,11 +12,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_yolov9.data.reading import is_file, read_text
 from edge_yolov9.errors import DataError
+from edge_yolov9.text import brief, printable, shown
 
 TOLERANCE = 1e-3
 """How far beyond the image's edge a YOLO coordinate may lie: writers round."""
 
+
+LONGEST_SIDE = 1 << 20
+"""Pixels of a stated height or width; beyond it the image itself is asked."""
+LARGEST_COORDINATE = 1e9
+"""Pixels from the corner of the image, at most."""
+MOST_NAMES, LONGEST_NAMES = 12, 60
+"""Class names in a message, and their characters where there are several."""
 
 Outline = tuple[NDArray[np.float32], ...]
 """Polygons (K, 2) of x, y around the parts of one object; none where only its box is known."""
@@ -70,7 +79,7 @@ def make_objects(
 def label_file(image: Path) -> Path | None:
     """Where the YOLO labels of an image are, or None."""
     for candidate in (expected_label(image), image.with_suffix(".txt")):
-        if candidate.is_file():
+        if is_file(candidate):
             return candidate
     return None
 
@@ -95,17 +104,14 @@ def read_yolo(path: Path, size: tuple[int, int], num_classes: int) -> Objects:
     Raises:
         DataError: the file cannot be read, or a line is malformed; says which.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read labels {path}: {error}") from None
+    lines = read_text(path, "labels").splitlines()
     rows, outlines = [], []
     for number, line in enumerate(lines, 1):
         if words := line.split():
             try:
                 rows.append(_yolo_row(words, num_classes))
             except ValueError as error:
-                raise DataError(f"{path}:{number}: {error}") from None
+                raise DataError(f"{brief(path)}:{number}: {error}") from None
             outlines.append(_outline([words[1:]]) if len(words) > 5 else ())
     return make_objects(rows, (size[1], size[0]), outlines)
 
@@ -116,7 +122,7 @@ def _outline(parts: Any) -> Outline:
         return ()
     try:
         arrays = tuple(np.array(part, np.float32).reshape(-1, 2) for part in parts if len(part) >= 6)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return ()
     return arrays if all(np.isfinite(array).all() for array in arrays) else ()
 
@@ -128,12 +134,12 @@ def _yolo_row(words: list[str], num_classes: int) -> tuple[float, ...]:
     try:
         values = [float(word) for word in words]
     except ValueError:
-        raise ValueError(f"expected numbers, found {' '.join(words[:5])!r}") from None
+        raise ValueError(f"expected numbers, found {shown(' '.join(words[:5]))}") from None
     if not all(math.isfinite(value) for value in values):
         raise ValueError("expected finite numbers, found NaN or infinity")
     index, *place = values
     if index != int(index) or not 0 <= index < num_classes:
-        raise ValueError(f"class {words[0]} is not one of 0 to {num_classes - 1}")
+        raise ValueError(f"class {brief(words[0])} is not one of 0 to {num_classes - 1}")
     if min(place) < -TOLERANCE or max(place) > 1 + TOLERANCE:
         raise ValueError("expected coordinates as fractions of the image in [0, 1], found others (pixels?)")
     if len(place) == 4:
@@ -156,39 +162,47 @@ def read_coco(path: Path, names: tuple[str, ...]) -> list[CocoImage]:
     classes = _category_index(path, data, names)
     rows: dict[Any, list[tuple[float, ...]]] = {}
     outlines: dict[Any, list[Outline]] = {}
-    images: list[CocoImage] = []
     for image in data["images"]:
-        if not isinstance(image, dict) or not isinstance(image.get("id"), int) or "file_name" not in image:
-            raise DataError(f"{path}: every image needs an integer id and a file_name, found {str(image)[:80]}")
-        if image["id"] in rows:
-            raise DataError(f"{path}: image id {image['id']} appears twice")
-        rows[image["id"]], outlines[image["id"]] = [], []
+        number = _checked_image(path, image)
+        if number in rows:
+            raise DataError(f"{brief(path)}: image id {number} appears twice")
+        rows[number], outlines[number] = [], []
     for annotation in data["annotations"]:
         try:
             rows[annotation["image_id"]].append(_coco_row(annotation, classes))
             outlines[annotation["image_id"]].append(_outline(annotation.get("segmentation")))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             which = annotation.get("id") if isinstance(annotation, dict) else annotation
-            why = f"{error} is missing or unknown" if isinstance(error, KeyError) else error
-            raise DataError(f"{path}: annotation {which}: {why}") from None
+            why = f"{shown(error.args[0])[:90]} is missing or unknown" if isinstance(error, KeyError) else error
+            raise DataError(f"{brief(path)}: annotation {shown(which)[:30]}: {printable(why)[:150]}") from None
+    images: list[CocoImage] = []
     for image in data["images"]:
         size = (image.get("height"), image.get("width"))
-        stated = size if all(isinstance(side, int) and side > 0 for side in size) else None
+        stated = size if all(isinstance(side, int) and 0 < side <= LONGEST_SIDE for side in size) else None
         objects = make_objects(rows[image["id"]], outlines=outlines[image["id"]])
         images.append(CocoImage(image["id"], str(image["file_name"]), stated, objects))
     return images
 
 
+def _checked_image(path: Path, image: Any) -> int:
+    """The id of an entry in ``images``, which has a file name, too."""
+    if isinstance(image, dict) and isinstance(image.get("file_name"), str | int):
+        number = image.get("id")
+        if isinstance(number, int) and abs(number) < 1 << 63:
+            return number
+    raise DataError(f"{brief(path)}: every image needs an integer id and a file_name, found {shown(image)[:80]}")
+
+
 def _load(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"cannot read annotations {path}: {error.strerror or error}") from None
+        data = json.loads(read_text(path, "annotations"))
     except ValueError as error:
-        raise DataError(f"{path} is not JSON: {error}") from None
+        raise DataError(f"{brief(path)} is not JSON: {error}") from None
+    except RecursionError:
+        raise DataError(f"{brief(path)} is not a COCO detection file: it is nested too deeply") from None
     for key in ("images", "annotations", "categories"):
         if not isinstance(data, dict) or not isinstance(data.get(key), list):
-            raise DataError(f"{path} is not a COCO detection file: it has no list {key!r}")
+            raise DataError(f"{brief(path)} is not a COCO detection file: it has no list {key!r}")
     return dict(data)
 
 
@@ -198,26 +212,36 @@ def _category_index(path: Path, data: Mapping[str, Any], names: tuple[str, ...])
         categories = {category["id"]: str(category["name"]) for category in data["categories"]}
         used = {annotation.get("category_id") for annotation in data["annotations"]}
     except (KeyError, TypeError, AttributeError):
-        raise DataError(f"{path}: every category needs an id and a name, every annotation is an object") from None
+        raise DataError(
+            f"{brief(path)}: every category needs an id and a name, every annotation is an object"
+        ) from None
     needed = {name for key, name in categories.items() if key in used}
+    indices = {name: index for index, name in enumerate(names)}
     if not set(names) <= set(categories.values()) or not needed <= set(names):
         raise DataError(
-            f"{path}: its categories {shorten(categories.values())} are not the names of the data set {shorten(names)}"
+            f"{brief(path)}: its categories {shorten(categories.values())} are not the names of the data set "
+            f"{shorten(names)}"
         )
-    return {key: names.index(name) for key, name in categories.items() if name in names}
+    return {key: indices[name] for key, name in categories.items() if name in indices}
 
 
 def _coco_row(annotation: Mapping[str, Any], classes: Mapping[int, int]) -> tuple[float, ...]:
     index = classes[annotation["category_id"]]
     x, y, w, h = (float(value) for value in annotation["bbox"])
     crowd, area = float(annotation.get("iscrowd", 0)), float(annotation.get("area", w * h))
-    if not all(math.isfinite(value) for value in (x, y, w, h, area)) or w < 0 or h < 0:
-        raise ValueError(f"bbox {annotation['bbox']} is not x, y, width, height with finite, non-negative sizes")
+    if not (max(map(abs, (x, y, w, h))) <= LARGEST_COORDINATE and abs(area) < math.inf) or w < 0 or h < 0:
+        raise ValueError(
+            f"bbox {shown(annotation['bbox'])[:70]} is not x, y, width, height with finite, non-negative sizes"
+        )
     return (index, x, y, x + w, y + h, crowd, area)
 
 
-def shorten(names: Any, most: int = 12) -> str:
+def shorten(names: Any) -> str:
     """Class names for a message: the first few, and how many there are."""
     listed = list(names)
-    more = f", ... {len(listed)} in all" if len(listed) > most else ""
-    return f"[{', '.join(map(str, listed[:most]))}{more}]"
+    names = map(printable, listed[:MOST_NAMES])
+    first = [name if len(name) <= LONGEST_NAMES else f"{name[:LONGEST_NAMES]}..." for name in names]
+    while len(first) > 1 and len(", ".join(first)) > LONGEST_NAMES:
+        first.pop()
+    more = f", ... {len(listed)} in all" if len(listed) > len(first) else ""
+    return f"[{', '.join(first)}{more}]"
