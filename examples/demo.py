@@ -19,13 +19,19 @@ HERE = Path(__file__).parent
 CHECKPOINT = HERE / "bccd-yolov9-t.safetensors"
 DATA = HERE / "bccd.yaml"
 PICTURES = HERE / "bccd" / "images" / "val"
+NEXT = """
+Next, with a checkpoint of your own (README.md tells more):
+  edge-yolov9 compile best.pt --target openvino --precision int8 --calibration data.yaml --data data.yaml -o bundle
+  edge-yolov9 detect bundle PICTURES --save out     # both in .venv/bin; then copy the bundle folder to the device"""
 ROW = "{:<10}{:<11}{:>9}{:>9}{:>9}{:>12}"
 
 
 def edge(*words: str | Path) -> None:
     """Run one ``edge-yolov9`` command; stop where it fails."""
     print("$ edge-yolov9", *words, flush=True)
-    subprocess.run([sys.executable, "-m", "edge_yolov9", *map(str, words)], check=True)
+    done = subprocess.run([sys.executable, "-m", "edge_yolov9", *map(str, words)], check=False)
+    if done.returncode:  # the command has said why, in one line
+        sys.exit(done.returncode)
 
 
 def latency(bundle: Path, runtime: str | None) -> float:
@@ -73,6 +79,7 @@ def main(out: Path) -> None:
     for target in ("openvino", "tflite", "jetson"):
         print(row(target, out))
     print(f"drop: AP points against float. Annotated pictures: {out / 'pictures'}")
+    print(NEXT)
 
 
 if __name__ == "__main__":

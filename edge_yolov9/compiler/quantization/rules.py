@@ -193,11 +193,11 @@ def activation(graph: Graph, tensor: str) -> Callable[[Array], Array]:
         return floor_logits
     kinds = {node.op_type for node in graph.nodes if tensor in node.input}
     if "Sigmoid" in kinds:
-        return lambda x: x / (1 + np.exp(-np.clip(x, -60, 60)))
+        return lambda x: (x / (1 + np.exp(-np.clip(x, -60, 60)))).astype(np.float32)
     if "Clip" in kinds:
-        return lambda x: np.clip(x, 0, 6)
+        return lambda x: np.clip(x, 0, 6).astype(np.float32)
     if kinds & {"HardSigmoid", "HardSwish"}:
-        return lambda x: x * np.clip(x / 6 + 0.5, 0, 1)
+        return lambda x: (x * np.clip(x / 6 + 0.5, 0, 1)).astype(np.float32)
     return lambda x: x
 
 

@@ -37,7 +37,7 @@ class TensorStats:
     @property
     def magnitude(self) -> float:
         """Largest absolute value."""
-        return float(max(self.high.max(), -self.low.min(), 0.0))
+        return max(float(self.high.max()), -float(self.low.min()), 0.0)
 
 
 def collect_stats(graph: Graph, images: NetworkInputs, count: int) -> dict[str, TensorStats]:
