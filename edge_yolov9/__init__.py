@@ -71,7 +71,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'edge_yolov9' has no attribute {name!r}")
     module, _, there = _HOMES[name].partition(":")
-    from edge_yolov9.imports import explained
+    from edge_yolov9.system.imports import explained
 
     with explained():  # numpy, cv2, torch
         return getattr(importlib.import_module(f"edge_yolov9.{module}"), there or name)

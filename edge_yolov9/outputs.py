@@ -15,8 +15,8 @@ from pathlib import Path
 from edge_yolov9.bundle import MANIFEST, enclosing
 from edge_yolov9.errors import InputError
 from edge_yolov9.files import open_partial
-from edge_yolov9.folders import followed, is_stream, tidy
 from edge_yolov9.images import image_files
+from edge_yolov9.system.folders import followed, is_stream, tidy
 
 Inputs = Callable[[], Iterable[str | Path | None]]
 """Gives the files and folders that a command reads; it is called only where an output is there already."""

@@ -11,7 +11,6 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from edge_yolov9 import entries
 from edge_yolov9.bundle import (
     MANIFEST,
     SCHEMA_VERSION,
@@ -19,6 +18,7 @@ from edge_yolov9.bundle import (
     InputRule,
     Manifest,
     TensorSpec,
+    entries,
     read,
     seal,
     writing,

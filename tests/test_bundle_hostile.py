@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from edge_yolov9 import entries
-from edge_yolov9.bundle import MANIFEST, Bundle, read, seal, writing
+from edge_yolov9.bundle import MANIFEST, Bundle, entries, read, seal, writing
+from edge_yolov9.bundle.manifest import LARGEST_MANIFEST
 from edge_yolov9.errors import BundleError
-from edge_yolov9.manifest import LARGEST_MANIFEST
 from tests.test_bundle import INPUT, OUTPUTS, PLAIN
 
 OLD = Path(__file__).parent / "bundles"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_yolov9 import children
 from edge_yolov9.bench.sensors import probe
+from edge_yolov9.system import children
 from tests.conftest import ROOT
 
 PYTHONS = sorted(

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from edge_yolov9 import bundle as bundles
-from edge_yolov9 import folders
 from edge_yolov9.bundle import MANIFEST, Manifest, read, seal, writing
 from edge_yolov9.errors import BundleError, InputError
 from edge_yolov9.files import PARTIAL, open_partial
+from edge_yolov9.system import folders
 from tests.test_bundle import PLAIN
 from tests.test_files import names, umask
 
@@ -179,7 +179,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
 WRITER = """
 import sys, time
 from pathlib import Path
-from edge_yolov9 import folders
+from edge_yolov9.system import folders
 def check(path): pass
 with folders.replacing(Path(sys.argv[1]), check) as new:
     (new / "half").write_text("half")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge_yolov9.errors import RuntimeNotInstalled
-from edge_yolov9.imports import load
+from edge_yolov9.system.imports import load
 
 LIBGL = 'raise ImportError("libGL.so.1: cannot open shared object file: No such file or directory")'
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from edge_yolov9.cli import main
-from edge_yolov9.cli._output import JsonLines, check_writable, write_json
+from edge_yolov9.cli.common.output import JsonLines, check_writable, write_json
 from edge_yolov9.data.inputs import files_of
 from edge_yolov9.errors import InputError
 from edge_yolov9.outputs import check_file, make_folder

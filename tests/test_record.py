@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from edge_yolov9.bundle import MANIFEST, Manifest, read, seal
-from edge_yolov9.errors import BundleError
-from edge_yolov9.record import (
+from edge_yolov9.bundle.record import (
     AttemptRecord,
     AutoRecord,
     CandidateRecord,
@@ -22,6 +21,7 @@ from edge_yolov9.record import (
     SearchRecord,
     SensitivityRecord,
 )
+from edge_yolov9.errors import BundleError
 from tests.test_bundle import PLAIN
 
 WHOLE = CompilationRecord(

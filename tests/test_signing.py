@@ -12,13 +12,13 @@ from click.testing import CliRunner
 
 from edge_yolov9 import Detector
 from edge_yolov9.bundle import MANIFEST, read, seal, writing
+from edge_yolov9.bundle.manifest import SIGNATURE
 from edge_yolov9.cli import main
 from edge_yolov9.errors import BundleError, InputError
-from edge_yolov9.manifest import SIGNATURE
 from tests.test_bundle import PLAIN
 
 pytest.importorskip("cryptography", reason="needs the extra sign")
-from edge_yolov9 import signing
+from edge_yolov9.bundle import signing
 
 needs_minisign = pytest.mark.skipif(shutil.which("minisign") is None, reason="needs minisign (Debian: minisign)")
 

@@ -151,7 +151,7 @@ def test_log_messages_are_one_printable_line(caplog: pytest.LogCaptureFixture) -
 @pytest.mark.parametrize(
     ("call", "homes"),
     [
-        ("click.echo(", {"cli/_terminal.py", "cli/_output.py"}),
+        ("click.echo(", {"cli/common/terminal.py", "cli/common/output.py"}),
         ("html.escape(", set()),
         ("= logging.getLogger(__name__)", set()),
     ],

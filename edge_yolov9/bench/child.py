@@ -12,8 +12,9 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
-from edge_yolov9 import children, errors
+from edge_yolov9 import errors
 from edge_yolov9.errors import EdgeYoloError, InferenceError
+from edge_yolov9.system import children
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

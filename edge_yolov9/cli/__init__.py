@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from edge_yolov9.children import keep_out_the_current_folder
-from edge_yolov9.cli._terminal import printable_errors
+from edge_yolov9.cli.common.terminal import printable_errors
 from edge_yolov9.errors import EdgeYoloError
-from edge_yolov9.imports import import_fault
+from edge_yolov9.system.children import keep_out_the_current_folder
+from edge_yolov9.system.imports import import_fault
 from edge_yolov9.text import printable
 
 VERBS = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edge_yolov9.cli._terminal import echo
+from edge_yolov9.cli.common.terminal import echo
 
 
 @click.group()

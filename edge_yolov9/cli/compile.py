@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_yolov9.cli._names import parse_names
-from edge_yolov9.cli._output import check_writable, write_json
-from edge_yolov9.cli._sizes import parse_size
-from edge_yolov9.cli._targets import TARGET_HELP, WithTargetOptions, chosen_options, known_target
-from edge_yolov9.cli._terminal import echo, echo_lines
+from edge_yolov9.cli.common.names import parse_names
+from edge_yolov9.cli.common.output import check_writable, write_json
+from edge_yolov9.cli.common.sizes import parse_size
+from edge_yolov9.cli.common.targets import TARGET_HELP, WithTargetOptions, chosen_options, known_target
+from edge_yolov9.cli.common.terminal import echo, echo_lines
 from edge_yolov9.registry import PRECISIONS
 
 if TYPE_CHECKING:
     from edge_yolov9.bundle import Manifest
-    from edge_yolov9.record import CompilationRecord
+    from edge_yolov9.bundle.record import CompilationRecord
 
 
 BLIND = (

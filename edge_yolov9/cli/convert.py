@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from edge_yolov9.cli._names import parse_names
-from edge_yolov9.cli._terminal import echo
+from edge_yolov9.cli.common.names import parse_names
+from edge_yolov9.cli.common.terminal import echo
 
 
 @click.command()

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_yolov9.cli._output import JsonLines, check_writable, write_json
-from edge_yolov9.cli._targets import RUNTIME_HELP, known_target
-from edge_yolov9.cli._terminal import echo
+from edge_yolov9.cli.common.output import JsonLines, check_writable, write_json
+from edge_yolov9.cli.common.targets import RUNTIME_HELP, known_target
+from edge_yolov9.cli.common.terminal import echo
 from edge_yolov9.errors import InputError, SourceError
 from edge_yolov9.text import printable
 
@@ -194,7 +194,7 @@ def _viewers(stack: ExitStack, show: bool, serve: tuple[str, int] | None) -> lis
 
 
 def _run(stream: Stream, tally: Tally, save: Path | None, viewers: list[Viewer]) -> None:
-    from edge_yolov9.cli._saving import Saver
+    from edge_yolov9.cli.common.saving import Saver
 
     source = stream.source
     still = source.kind in ("image", "folder")

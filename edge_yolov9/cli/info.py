@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_yolov9.cli._output import check_writable, write_json
-from edge_yolov9.cli._terminal import echo
+from edge_yolov9.bundle.record import AutoRecord, CompilationRecord, LatencyRecord, PlanRecord, SearchRecord
+from edge_yolov9.cli.common.output import check_writable, write_json
+from edge_yolov9.cli.common.terminal import echo
 from edge_yolov9.files import from_json
-from edge_yolov9.record import AutoRecord, CompilationRecord, LatencyRecord, PlanRecord, SearchRecord
 from edge_yolov9.text import short
 
 if TYPE_CHECKING:

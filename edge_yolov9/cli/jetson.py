@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from edge_yolov9.bundle import Bundle
-from edge_yolov9.cli._output import check_writable, write_json
-from edge_yolov9.cli._terminal import echo, echo_lines
+from edge_yolov9.cli.common.output import check_writable, write_json
+from edge_yolov9.cli.common.terminal import echo, echo_lines
 from edge_yolov9.text import table
 
 

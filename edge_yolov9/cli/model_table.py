@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_yolov9 import bundle as bundles
-from edge_yolov9 import folders, registry
+from edge_yolov9 import registry
 from edge_yolov9.bench import latency
 from edge_yolov9.bench.child import TextProgress
 from edge_yolov9.bench.spread import Few, few
@@ -22,6 +22,7 @@ from edge_yolov9.report import document, family
 from edge_yolov9.report.document import Column
 from edge_yolov9.report.family import Cost, ModelPoint, ModelRow, ModelTable, TimedBundle
 from edge_yolov9.scoring.accuracy import Scores
+from edge_yolov9.system import folders
 from edge_yolov9.variants import VARIANTS, parse_name
 
 ROUNDS = 3

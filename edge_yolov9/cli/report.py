@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_yolov9.cli._output import check_writable, write_json
-from edge_yolov9.cli._progress import text_progress
-from edge_yolov9.cli._sizes import parse_size
-from edge_yolov9.cli._subcommands import WithSubcommands
-from edge_yolov9.cli._targets import known_target
-from edge_yolov9.cli._terminal import echo, echo_lines
+from edge_yolov9.cli.common.output import check_writable, write_json
+from edge_yolov9.cli.common.progress import text_progress
+from edge_yolov9.cli.common.sizes import parse_size
+from edge_yolov9.cli.common.subcommands import WithSubcommands
+from edge_yolov9.cli.common.targets import known_target
+from edge_yolov9.cli.common.terminal import echo, echo_lines
 from edge_yolov9.errors import InputError
 from edge_yolov9.files import finite
 
@@ -217,8 +217,8 @@ def _score(paths: tuple[Path, ...], data: Path | None, split: str, outputs: Outp
 
 
 def _publish(run: Run, outputs: Outputs, out: Path, detections_only: bool = False, again: bool = False) -> None:
-    from edge_yolov9.folders import turn
     from edge_yolov9.report import publish, render
+    from edge_yolov9.system.folders import turn
 
     document, sheets = run.finish(shlex.join(["edge-yolov9", *sys.argv[1:]]))
     outputs.write_json(document)

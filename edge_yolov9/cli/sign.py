@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edge_yolov9.cli._terminal import echo
+from edge_yolov9.cli.common.terminal import echo
 
 
 @click.command()
@@ -18,8 +18,7 @@ def sign(bundle: Path | None, key: Path | None, new_key: Path | None) -> None:
 
     The device opens it with Detector(bundle, key="FILE.pub") or detect --key FILE.pub.
     """
-    from edge_yolov9 import signing
-    from edge_yolov9.bundle import read
+    from edge_yolov9.bundle import read, signing
 
     if new_key is not None and bundle is None and key is None:
         secret, public = signing.new_key(new_key)

@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 
-from edge_yolov9.cli._output import check_writable, write_json
-from edge_yolov9.cli._sizes import parse_size
-from edge_yolov9.cli._targets import RUNTIME_HELP, known_target
-from edge_yolov9.cli._terminal import echo, echo_lines
+from edge_yolov9.cli.common.output import check_writable, write_json
+from edge_yolov9.cli.common.sizes import parse_size
+from edge_yolov9.cli.common.targets import RUNTIME_HELP, known_target
+from edge_yolov9.cli.common.terminal import echo, echo_lines
 from edge_yolov9.text import printable
 
 

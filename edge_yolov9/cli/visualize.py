@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge_yolov9.cli._terminal import echo, live
+from edge_yolov9.cli.common.terminal import echo, live
 
 if TYPE_CHECKING:
     from edge_yolov9.train.check import Survey

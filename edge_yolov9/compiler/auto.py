@@ -10,17 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from edge_yolov9 import bundle as bundles
-from edge_yolov9 import folders, registry
+from edge_yolov9 import registry
 from edge_yolov9.bench import latency
 from edge_yolov9.bundle import Bundle
+from edge_yolov9.bundle.record import AutoRecord, CandidateRecord
 from edge_yolov9.compiler.inputs import CompileInputs
 from edge_yolov9.compiler.options import CompileOptions
 from edge_yolov9.compiler.pipeline import check_target, compile_precision, resolve
 from edge_yolov9.compiler.stages import Stages
 from edge_yolov9.compiler.verify import CONSEQUENCE
 from edge_yolov9.errors import CompileError, RuntimeNotInstalled, TargetError
-from edge_yolov9.record import AutoRecord, CandidateRecord
 from edge_yolov9.registry import Board
+from edge_yolov9.system import folders
 
 MACHINE = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine())
 """Processor family of this machine, as Linux calls it."""

@@ -17,6 +17,7 @@ from edge_yolov9 import bundle as bundles
 from edge_yolov9 import registry
 from edge_yolov9.bench import latency
 from edge_yolov9.bundle import Bundle, Manifest
+from edge_yolov9.bundle.record import CompilationRecord
 from edge_yolov9.compiler import calibration, verify
 from edge_yolov9.compiler.floatgraph import GraphSession
 from edge_yolov9.compiler.gate import Gate
@@ -24,7 +25,6 @@ from edge_yolov9.compiler.inputs import PARITY_IMAGES, CompileInputs
 from edge_yolov9.compiler.job import EmitJob, Emitted, Pictures, emitter
 from edge_yolov9.compiler.quantization import Plan, Study, tune
 from edge_yolov9.compiler.stages import Stages
-from edge_yolov9.record import CompilationRecord
 from edge_yolov9.registry import Board
 from edge_yolov9.scoring.accuracy import Accuracy
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from onnx import load as load_onnx
 
 from edge_yolov9 import bundle as bundles
-from edge_yolov9 import folders, registry
+from edge_yolov9 import registry
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.compiler.compilation import Compilation, ScoredCompilation
 from edge_yolov9.compiler.inputs import CompileInputs
@@ -21,6 +21,7 @@ from edge_yolov9.compiler.search import Search
 from edge_yolov9.compiler.stages import Stages
 from edge_yolov9.errors import TargetError
 from edge_yolov9.registry import Board
+from edge_yolov9.system import folders
 
 __all__ = ["CompileOptions", "compile_checkpoint", "compile_precision"]
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from edge_yolov9.bundle import Bundle
+from edge_yolov9.bundle.record import AttemptRecord, LatencyRecord, SearchRecord, SensitivityRecord
 from edge_yolov9.compiler import verify
 from edge_yolov9.compiler.compilation import ScoredCompilation
 from edge_yolov9.compiler.quantization import Plan, Study
 from edge_yolov9.errors import AccuracyError, InferenceError, ParityError
-from edge_yolov9.record import AttemptRecord, LatencyRecord, SearchRecord, SensitivityRecord
 from edge_yolov9.scoring.accuracy import Accuracy
 
 AIM = 0.2

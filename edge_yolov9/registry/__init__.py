@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from edge_yolov9.cpu import cores
 from edge_yolov9.errors import BundleError, EdgeYoloError, RuntimeNotInstalled, TargetError
-from edge_yolov9.imports import explained, load
 from edge_yolov9.registry import plugins, tables
 from edge_yolov9.registry.rows import TARGETS, Option, Target
 from edge_yolov9.registry.session import Session
 from edge_yolov9.registry.tables import PRECISIONS, Board, Profiles
+from edge_yolov9.system.cpu import cores
+from edge_yolov9.system.imports import explained, load
 from edge_yolov9.text import shown
 
 if TYPE_CHECKING:

@@ -16,8 +16,11 @@ from edge_yolov9.bench.sensors.probe import Missing
 from edge_yolov9.bench.spread import Level, Many, Measurement
 
 UNITS = ("ms", "mb", "mhz", "w", "j", "mj", "c", "s", "percent", "fps", "gb", "khz", "hz", "v", "kb")
-SIGNS = {"mb": "MB", "gb": "GB", "kb": "kB", "mhz": "MHz", "khz": "kHz", "hz": "Hz", "w": "W", "j": "J", "mj": "mJ"}
-SIGNS |= {"c": "°C", "v": "V", "percent": "%"}
+SIGNS = {
+    **{"mb": "MB", "gb": "GB", "kb": "kB", "mhz": "MHz", "khz": "kHz", "hz": "Hz", "w": "W", "j": "J", "mj": "mJ"},
+    **{"c": "°C", "v": "V", "percent": "%"},
+}
+
 
 LEAVES = (Measurement, Level, Watts, Missing, Package)
 """Dataclasses that are shown as one text."""

@@ -18,8 +18,8 @@ from safetensors.torch import save as serialize
 
 from edge_yolov9.checkpoint import Checkpoint, save
 from edge_yolov9.errors import CheckpointError, InputError, TrainingError
-from edge_yolov9.folders import turn
 from edge_yolov9.outputs import make_folder
+from edge_yolov9.system.folders import turn
 from edge_yolov9.train.dataset import Batch
 from edge_yolov9.train.state import STATE, Position, atomic_write, read_state, write_state
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from edge_yolov9.checkpoint import Checkpoint
-from edge_yolov9.cpu import free_memory
 from edge_yolov9.errors import InputError, TrainingError
 from edge_yolov9.model import YOLOv9
 from edge_yolov9.scoring.accuracy import Accuracy
+from edge_yolov9.system.cpu import free_memory
 from edge_yolov9.train.dataset import Batch, Loader, Order, Picture, TrainingSet
 from edge_yolov9.train.distributed import Group
 from edge_yolov9.train.engine import Engine, EngineState

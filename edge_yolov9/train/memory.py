@@ -9,9 +9,9 @@ import ctypes
 import torch
 from torch import Tensor
 
-from edge_yolov9.cpu import free_memory
 from edge_yolov9.errors import InputError
 from edge_yolov9.model import YOLOv9
+from edge_yolov9.system.cpu import free_memory
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Numbers of glibc's mallopt."""

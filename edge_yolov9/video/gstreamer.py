@@ -13,9 +13,9 @@ import time
 import cv2
 import numpy as np
 
-from edge_yolov9 import children
 from edge_yolov9.errors import SourceError
 from edge_yolov9.images import Image
+from edge_yolov9.system import children
 from edge_yolov9.video.address import masked
 from edge_yolov9.video.capture import OPEN_SECONDS, READ_SECONDS, Capture, OpenCVCapture
 

@@ -16,9 +16,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edge_yolov9.closing import Closing
 from edge_yolov9.errors import InputError
 from edge_yolov9.geometry import PAD_VALUE, Image
+from edge_yolov9.system.closing import Closing
 from edge_yolov9.text import html
 from edge_yolov9.video.address import masked
 from edge_yolov9.video.connections import BoundedHandler, BoundedServer

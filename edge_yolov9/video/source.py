@@ -13,9 +13,9 @@ from urllib.parse import unquote
 
 import cv2
 
-from edge_yolov9.closing import Closing
 from edge_yolov9.errors import SourceError
 from edge_yolov9.images import IMAGE_SUFFIXES, image_files, read_image
+from edge_yolov9.system.closing import Closing
 from edge_yolov9.text import shown
 from edge_yolov9.video.address import PIPELINE, Address, read_address
 from edge_yolov9.video.capture import Capture, OpenCVCapture, open_film, open_url

@@ -6,10 +6,10 @@ import subprocess
 
 import cv2
 
-from edge_yolov9 import children
-from edge_yolov9.closing import Closing
 from edge_yolov9.errors import InputError
 from edge_yolov9.geometry import Image
+from edge_yolov9.system import children
+from edge_yolov9.system.closing import Closing
 from edge_yolov9.video.address import masked
 
 PROBE = "import cv2; cv2.namedWindow('probe'); cv2.destroyAllWindows()"

@@ -14,9 +14,9 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edge_yolov9.bundle import Bundle
-from edge_yolov9.cpu import cores
 from edge_yolov9.errors import BundleError, InferenceError
 from edge_yolov9.registry import Session
+from edge_yolov9.system.cpu import cores
 
 from ..whole_onnx import read_onnx
 

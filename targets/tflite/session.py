@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_yolov9.bundle import Bundle, TensorSpec
-from edge_yolov9.cpu import cores
 from edge_yolov9.errors import BundleError, InferenceError, RuntimeNotInstalled
-from edge_yolov9.imports import load
 from edge_yolov9.registry import Session
+from edge_yolov9.system.cpu import cores
+from edge_yolov9.system.imports import load
 
 from . import structure
 

@@ -14,8 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from edge_yolov9 import children
 from edge_yolov9.errors import CompileError
+from edge_yolov9.system import children
 
 from . import operators
 from .board import Vela

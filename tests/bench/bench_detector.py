@@ -24,10 +24,10 @@ import torch
 from edge_yolov9 import Detector
 from edge_yolov9.checkpoint import Checkpoint, load, save
 from edge_yolov9.compiler.pipeline import CompileOptions, compile_checkpoint
-from edge_yolov9.cpu import cores
 from edge_yolov9.geometry import Image
 from edge_yolov9.images import read_image
 from edge_yolov9.model import build
+from edge_yolov9.system.cpu import cores
 from edge_yolov9.video.source import open_source
 from tests.conftest import DATA, DEMO, PICTURES
 

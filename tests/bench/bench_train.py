@@ -18,9 +18,9 @@ from contextlib import contextmanager
 
 import torch
 
-from edge_yolov9.cpu import free_memory
 from edge_yolov9.data import load_data
 from edge_yolov9.model import build
+from edge_yolov9.system.cpu import free_memory
 from edge_yolov9.train.check import splits, survey
 from edge_yolov9.train.dataset import Loader, Order, TrainingSet
 from edge_yolov9.train.engine import Engine

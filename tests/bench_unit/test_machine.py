@@ -15,8 +15,8 @@ from edge_yolov9 import bundle as bundles
 from edge_yolov9.bench.sensors import machine as facts_of
 from edge_yolov9.bench.sensors.probe import MISSING, Missing, command
 from edge_yolov9.bench.sensors.recorder import busy_seconds
-from edge_yolov9.cpu import cores
 from edge_yolov9.files import finite
+from edge_yolov9.system.cpu import cores
 from tests.bench_unit.conftest import Machine
 from tests.bench_unit.machine_tree import NVPMODEL, program
 

@@ -12,10 +12,10 @@ from click.testing import CliRunner
 
 from edge_yolov9 import bundle as bundles
 from edge_yolov9.bundle import InputRule, Manifest, TensorSpec
+from edge_yolov9.bundle.record import AttemptRecord, CompilationRecord, LatencyRecord, PlanRecord, SearchRecord
 from edge_yolov9.checkpoint import Checkpoint, save
 from edge_yolov9.cli import main
 from edge_yolov9.model import build
-from edge_yolov9.record import AttemptRecord, CompilationRecord, LatencyRecord, PlanRecord, SearchRecord
 from tests.conftest import DEMO
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_yolov9.cli._output import JsonLines, check_writable, write_json
+from edge_yolov9.cli.common.output import JsonLines, check_writable, write_json
 from edge_yolov9.errors import InputError
 
 
@@ -27,7 +27,7 @@ def test_dash_is_standard_output(capsys):
 
 
 def test_standard_output_of_a_locale_without_utf8():
-    code = "from edge_yolov9.cli._output import write_json; write_json('Gr\\u00f6sse', '-')"
+    code = "from edge_yolov9.cli.common.output import write_json; write_json('Gr\\u00f6sse', '-')"
     env = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=env, check=True)
     assert json.loads(done.stdout) == "Grösse"

@@ -3,7 +3,7 @@ import resource
 import numpy as np
 import pytest
 
-from edge_yolov9.cli._saving import Saver
+from edge_yolov9.cli.common.saving import Saver
 from edge_yolov9.errors import InputError
 from edge_yolov9.video.source import Frame, Source
 

@@ -14,12 +14,12 @@ from edge_yolov9 import bundle as bundles
 from edge_yolov9 import registry
 from edge_yolov9.bench import latency
 from edge_yolov9.bundle import InputRule, Manifest, TensorSpec
+from edge_yolov9.bundle.record import AutoRecord, CandidateRecord
 from edge_yolov9.cli import main
 from edge_yolov9.compiler import auto
 from edge_yolov9.compiler.inputs import CompileInputs
 from edge_yolov9.compiler.pipeline import CompileOptions
 from edge_yolov9.errors import AccuracyError, CalibrationError, CompileError, RuntimeNotInstalled, TargetError
-from edge_yolov9.record import AutoRecord, CandidateRecord
 from tests.conftest import DATA, DEMO
 
 BOARD = next(name for name, board in registry.boards("onnx").items() if board.machine == auto.MACHINE)

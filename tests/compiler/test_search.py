@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from edge_yolov9.bundle import read
+from edge_yolov9.bundle.record import AttemptRecord, LatencyRecord, SensitivityRecord
 from edge_yolov9.checkpoint import save
 from edge_yolov9.cli import main
 from edge_yolov9.compiler.gate import Gate
@@ -21,7 +22,6 @@ from edge_yolov9.data import ImageRecord, Split
 from edge_yolov9.data.labels import make_objects
 from edge_yolov9.errors import AccuracyError, ParityError
 from edge_yolov9.model.session import TorchSession
-from edge_yolov9.record import AttemptRecord, LatencyRecord, SensitivityRecord
 from tests.compiler.fragile import fragile
 from tests.conftest import DATA
 

@@ -18,8 +18,8 @@ from edge_yolov9.bench.sensors import readings
 from edge_yolov9.bench.sensors.probe import ROOT, Missing, command, matching, number, text
 from edge_yolov9.bench.spread import NOT_A_ROW
 from edge_yolov9.bundle import Bundle
-from edge_yolov9.cpu import cores
 from edge_yolov9.registry import target
+from edge_yolov9.system.cpu import cores
 
 PACKAGES = ("edge-yolov9", "numpy", "opencv-python", "opencv-python-headless")
 JETPACKS = {

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from edge_yolov9 import children
 from edge_yolov9.bench.sensors.probe import command, matching, number, text
+from edge_yolov9.system import children
 
 Watts = dict[str, float]
 LEAST_S = 0.05

@@ -7,8 +7,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_yolov9 import children
 from edge_yolov9.files import TextValue
+from edge_yolov9.system import children
 from edge_yolov9.text import shown
 
 ROOT = Path("/")

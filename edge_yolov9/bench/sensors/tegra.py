@@ -7,9 +7,9 @@ import subprocess
 import threading
 from pathlib import Path
 
-from edge_yolov9 import children
 from edge_yolov9.bench.sensors.power import Watts, with_total
 from edge_yolov9.bench.sensors.probe import matching, number, text
+from edge_yolov9.system import children
 
 WHOLE = ("VDD_IN", "POM_5V_IN", "VDD_5V_IN")
 """Rails through which a whole module is fed."""

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import onnx
 
+from edge_yolov9.bundle.record import PlanRecord, RangeRecord
 from edge_yolov9.compiler.calibration import CalibrationSet
 from edge_yolov9.compiler.floatgraph import raw_maps
 from edge_yolov9.compiler.quantization import correct
@@ -20,7 +21,6 @@ from edge_yolov9.compiler.quantization.rules import Array, Graph, QuantizationSc
 from edge_yolov9.compiler.quantization.stats import TensorStats, collect_stats
 from edge_yolov9.decode import sqnr_db
 from edge_yolov9.geometry import planes
-from edge_yolov9.record import PlanRecord, RangeRecord
 
 JUDGES = 8
 """Calibration images on which the rules for ranges compete."""

@@ -20,7 +20,7 @@ from typing import Any
 from edge_yolov9.bundle import enclosing
 from edge_yolov9.errors import InferenceError
 from edge_yolov9.files import write_whole
-from edge_yolov9.folders import tidy
+from edge_yolov9.system.folders import tidy
 from edge_yolov9.text import logger
 
 from .cuda import Device

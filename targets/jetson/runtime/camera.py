@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_yolov9.bundle import Bundle
+from edge_yolov9.bundle.manifest import LONGEST_SIDE
 from edge_yolov9.errors import BundleError, InferenceError
 from edge_yolov9.geometry import letterbox, planes
-from edge_yolov9.manifest import LONGEST_SIDE
 from edge_yolov9.text import logger, shown
 
 from ..names import FRAME, read_extra

@@ -11,7 +11,7 @@ import click
 
 from edge_yolov9.errors import InputError
 from edge_yolov9.files import open_partial, put_in_place, write_whole
-from edge_yolov9.folders import is_stream
+from edge_yolov9.system.folders import is_stream
 from edge_yolov9.text import json_text
 
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from edge_yolov9.cli._terminal import echo, live
+from edge_yolov9.cli.common.terminal import echo, live
 
 COUNT = " images of "
 """What a line of progress holds that comes with every image."""

@@ -9,8 +9,8 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+from edge_yolov9.bundle.manifest import LARGEST_MANIFEST, MANIFEST, SIGNATURE, Manifest
 from edge_yolov9.errors import BundleError
-from edge_yolov9.manifest import LARGEST_MANIFEST, MANIFEST, SIGNATURE, Manifest
 from edge_yolov9.text import shown
 
 LARGEST_FILE = 2 << 30

@@ -17,10 +17,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_yolov9.bundle.record import CompilationRecord, with_compilation
 from edge_yolov9.errors import BundleError
 from edge_yolov9.files import from_json
 from edge_yolov9.geometry import PAD_VALUE
-from edge_yolov9.record import CompilationRecord, with_compilation
 from edge_yolov9.text import shown
 
 SCHEMA_VERSION = 1

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from edge_yolov9 import registry
-from edge_yolov9.cli._sizes import parse_size
+from edge_yolov9.cli.common.sizes import parse_size
 from edge_yolov9.registry import TARGETS, Option, Target
 
 

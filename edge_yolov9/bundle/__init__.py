@@ -17,9 +17,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from edge_yolov9 import entries, folders
-from edge_yolov9.errors import BundleError, InputError
-from edge_yolov9.manifest import (
+from edge_yolov9.bundle import entries
+from edge_yolov9.bundle.manifest import (
     LARGEST_MANIFEST,
     MANIFEST,
     SCHEMA_VERSION,
@@ -30,6 +29,8 @@ from edge_yolov9.manifest import (
     Thresholds,
     parse,
 )
+from edge_yolov9.errors import BundleError, InputError
+from edge_yolov9.system import folders
 from edge_yolov9.text import printable, shown
 
 __all__ = [
@@ -226,7 +227,7 @@ def read(path: str | Path, verify: bool = True, key: str | Path | None = None) -
         path: the folder.
         verify: hash every file (a few milliseconds per 10 MB).
         key: public key of minisign, its file or text, that the bundle must be signed by; see
-            :mod:`edge_yolov9.signing`.
+            :mod:`edge_yolov9.bundle.signing`.
 
     Raises:
         BundleError: missing, of a newer schema, malformed, incomplete, changed, or holding what the manifest does not
@@ -236,7 +237,7 @@ def read(path: str | Path, verify: bool = True, key: str | Path | None = None) -
     folder = Path(path)
     raw = entries.manifest_bytes(folder)
     if key is not None:
-        from edge_yolov9 import signing
+        from edge_yolov9.bundle import signing
 
         signing.check(folder, raw, key)
     manifest = parse(raw, printable(folder / MANIFEST))

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_yolov9 import entries
+from edge_yolov9.bundle import entries
+from edge_yolov9.bundle.manifest import MANIFEST, SIGNATURE
 from edge_yolov9.errors import BundleError, InputError
 from edge_yolov9.files import write_whole
-from edge_yolov9.manifest import MANIFEST, SIGNATURE
 from edge_yolov9.text import printable, shown
 
 ALGORITHM, HASHED, NO_PASSWORD, CHECKSUM = b"Ed", b"ED", b"\0\0", b"B2"
