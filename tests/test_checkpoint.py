@@ -271,7 +271,7 @@ Change = Callable[[dict[str, Tensor], dict[str, str]], Any]
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda t, m: m.update(format="diffusers"), "of another program"),
+        (lambda t, m: m.update(format="diffusers"), "states no class names; give the 2 of them with --names or --data"),
         (lambda t, m: m.update(format_version="2"), "format '2', this edge-yolov9 reads up to 1"),
         (lambda t, m: m.pop("names"), "metadata is malformed (KeyError: 'names')"),
         (lambda t, m: m.update(names="[3"), "metadata is malformed (JSONDecodeError"),

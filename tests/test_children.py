@@ -112,7 +112,7 @@ def test_a_child_takes_no_module_from_the_current_folder(tmp_path: Path, version
     if not python.is_file():
         pytest.skip(f"no Python {version} here")
     ran = shadowing(tmp_path)
-    source = (ROOT / "edge_yolov9" / "children.py").read_text()
+    source = (ROOT / "edge_yolov9" / "system" / "children.py").read_text()
     call = 'python("import typing, json, random; print(json.dumps(sys.argv[1:]))", "a b", "--c")'
     if make == "module":
         call = 'python_module("json.tool", "--help")'

@@ -11,7 +11,7 @@ import click
 
 from edge_yolov9.cli.common.terminal import printable_errors
 from edge_yolov9.errors import EdgeYoloError
-from edge_yolov9.system.children import keep_out_the_current_folder
+from edge_yolov9.system.children import current_folder_kept_out
 from edge_yolov9.system.imports import import_fault
 from edge_yolov9.text import printable
 
@@ -53,8 +53,7 @@ class Verbs(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Every deliberate error becomes one line and exit code 1."""
-        keep_out_the_current_folder()
-        with printable_errors():
+        with current_folder_kept_out(), printable_errors():
             return self._invoke(ctx)
 
     def make_context(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 PRELUDE = "import sys\nif sys.path[:1] == ['']:\n    del sys.path[0]\n"
@@ -31,7 +33,13 @@ def program(name: str) -> str | None:
     return shutil.which(name, path=os.pathsep.join(places))
 
 
-def keep_out_the_current_folder() -> None:
+@contextmanager
+def current_folder_kept_out() -> Iterator[None]:
     """Let Python processes that libraries start load nothing from the current folder either (Python 3.11 and later)."""
-    if not os.environ.get("PYTHONSAFEPATH"):
-        os.environ["PYTHONSAFEPATH"] = "1"
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = before or "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]

@@ -356,7 +356,7 @@ def test_bad_input_is_one_line(quick: list[Path], compiled: Compiled, data: Path
         ((), "name a bundle"),
         ((tmp_path / "gone", "-o", out), "there is nothing at"),
         ((data.parent, "-o", out), "not a bundle"),
-        ((bundle, "-o", data), "cannot write to"),
+        ((bundle, "-o", data), "is not a folder; choose another folder"),
         ((bundle, "--detections-only", "-o", out), "--detections-only needs --data"),
         ((bundle, "--seconds", 0, "-o", out), "--seconds must be positive"),
         ((bundle, "--seconds", "nan", "-o", out), "--seconds must be positive"),
