@@ -29,8 +29,6 @@ class Position:
     """The batch of it that is next."""
     updates: int = 0
     """Steps that moved the weights."""
-    skipped: int = 0
-    """Iterations whose gradients overflowed in fp16 and were thrown away; the warm-up does not count them."""
     sums: tuple[float, ...] = (0.0, 0.0, 0.0)
     """Class, box and dfl loss of the main head, summed over the epoch's batches so far."""
     history: tuple[dict[str, float], ...] = ()
@@ -39,6 +37,8 @@ class Position:
     best_ap: float = -1.0
     scaler: Mapping[str, Any] = field(default_factory=dict)
     """The gradient scaler's numbers, in fp16."""
+    skipped: int = 0
+    """Iterations whose gradients overflowed in fp16 and were thrown away; the warm-up does not count them."""
 
 
 def atomic_write(path: Path, data: bytes) -> None:
