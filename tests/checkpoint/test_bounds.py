@@ -78,7 +78,7 @@ BOMBS = {
     "a tensor of a million dimensions": START + tensor(
         storage(text("0"), number(1)), b"(" + b"K\x01" * 1_000_000 + b"t", b"K\x01\x85"
     ) + b".",
-    "four million steps": START + b"N0" * 2_000_000 + b"N.",
+    "over two million steps": START + b"N" * 2_000_001 + b".",
 }  # fmt: skip
 
 
