@@ -172,10 +172,9 @@ class Trainer:
         row |= {"lr": self.schedule.at(epoch, self.order.batches - 1, position.skipped).lr, **figures}
         row |= {"images_per_s": round(speed, 2), "seconds": round(seconds, 2)}
         self.position = Position(
-            epoch + 1,
-            0,
-            position.updates,
-            position.skipped,
+            epoch=epoch + 1,
+            updates=position.updates,
+            skipped=position.skipped,
             history=(*position.history, row),
             best_epoch=int(self.group.from_first(epoch if best else position.best_epoch)),
             best_ap=self.group.from_first(figures["AP"] if best else position.best_ap),

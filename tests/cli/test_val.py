@@ -116,7 +116,7 @@ def test_bad_input_is_one_line(compiled, few, tmp_path):
     label = next(iter(sorted((few.parent / "labels").iterdir())))
     cases = [
         ((tmp_path / "gone.pt", "--data", few), "nothing at"),
-        ((few, "--data", few), "expected our .safetensors or a published YOLOv9 .pt"),
+        ((few, "--data", few), "expected the checkpoint it was made from"),
         ((few.parent, "--data", few), "not a bundle"),
         ((DEMO, "--data", tmp_path / "gone.yaml"), "cannot read the data file"),
         ((DEMO, "--data", few, "--split", "test"), "no split 'test'"),
