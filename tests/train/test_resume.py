@@ -108,12 +108,13 @@ def test_ctrl_c_saves_and_the_rest_is_bit_identical(made: Path, whole: Path, tmp
     step = Engine.step
     taken = 0
 
-    def interrupting(self: Engine, rates: Any) -> None:
+    def interrupting(self: Engine, rates: Any) -> bool:
         nonlocal taken
-        step(self, rates)
+        moved = step(self, rates)
         taken += 1
         if taken == 1:
             os.kill(os.getpid(), signal.SIGINT)
+        return moved
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Engine, "step", interrupting)
