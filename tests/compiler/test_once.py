@@ -15,6 +15,7 @@ import yaml
 from click.testing import CliRunner
 
 from edge_yolov9 import bundle as bundles
+from edge_yolov9 import data as data_room
 from edge_yolov9 import registry
 from edge_yolov9.bench import latency
 from edge_yolov9.cli import main
@@ -63,7 +64,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     count(Gate, "simulate", "float AP measured")
     count(bundles, "sha256", "checkpoint hashed", lambda path: path == DEMO)
     count(recipe, "read", "recipe read")
-    count(yaml, "safe_load", "DATA read")
+    count(data_room, "read_yaml", "DATA read")
     return calls
 
 
