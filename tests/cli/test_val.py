@@ -48,7 +48,7 @@ def test_the_demo_checkpoint_on_bccd(tmp_path):
     assert [entry["name"] for entry in data["classes"]] == ["RBC", "WBC", "Platelets"]
     assert (data["images"], data["input_size"], data["kind"]) == (72, [320, 320], "checkpoint")
     assert data["settings"] == {"confidence": 0.001, "iou": 0.7, "max_detections": 300, "multi_label": True}
-    assert f"AP      {data['AP']:.4f}" in result.stdout
+    assert f"AP     {data['AP']:.4f}" in result.stdout
 
 
 @pytest.mark.slow
