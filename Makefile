@@ -2,7 +2,7 @@
 # make test   set up, lint, type-check, run all tests but timing ratios
 # make bench  timing ratios, for a machine without other load
 # make lock   renew the exact versions that .venv is made of (requirements/lock.txt)
-# make test-fresh, test-oldest   on minimal Debian systems (root); with the oldest runtimes allowed: CONTRIBUTING.md
+# make test-fresh   both commands on a minimal Debian 13 (root, debootstrap): tests/fresh/run.sh
 #
 # PYTHON=python3.12 takes another interpreter: 3.10 to 3.13.
 runs = $(shell $(1) -c "" 2>/dev/null && echo $(1))
@@ -13,7 +13,7 @@ BIN := .venv/bin
 # Environments of their own, which only tests use.
 EXTRA_ENVS := .venvs/tflite-runtime/.ready .venvs/tensorrt/.ready
 
-.PHONY: demo test test-fast test-fresh test-oldest bench lint lock venv venv-tflite clean
+.PHONY: demo test test-fast test-fresh bench lint lock venv venv-tflite clean
 
 demo: .venv/.ready
 	$(BIN)/python examples/demo.py
@@ -29,6 +29,9 @@ test: .venv/.ready $(EXTRA_ENVS) lint
 
 test-fast: .venv/.ready
 	$(BIN)/python -m pytest -m "not slow and not bench"
+
+test-fresh:
+	tests/fresh/run.sh trixie
 
 bench: .venv/.ready
 	$(BIN)/python -m pytest -m bench -s
