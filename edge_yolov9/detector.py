@@ -9,7 +9,6 @@ from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from edge_yolov9.detections import Detections
 from edge_yolov9.errors import InferenceError, InputError
 from edge_yolov9.lane import Lane, Postprocess
 from edge_yolov9.registry import concurrency, open_session, open_sessions
+from edge_yolov9.system.closing import Closing
 
 if TYPE_CHECKING:
     from edge_yolov9.video.reader import Status
@@ -33,7 +33,7 @@ MOST_THREADS = 1024
 """CPU threads of the runtime; LiteRT crashes where the system refuses them."""
 
 
-class Detector:
+class Detector(Closing):
     """Opens a bundle and finds objects in frames.
 
     Threads may share one: calls take turns, in the order in which they came, each with all CPU threads of the runtime.
@@ -210,14 +210,6 @@ class Detector:
         options = {key: getattr(self.options, key) for key in ("confidence", "iou", "max_detections", "multi_label")}
         options |= {"threads": self._threads, "runtime": self._runtime, "key": self._key}
         return partial(type(self), **options), (self.bundle.path.resolve(),)
-
-    def __enter__(self) -> Detector:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def checked_options(confidence: float, iou: float, max_detections: int, multi_label: bool) -> DecodeOptions:

@@ -7,12 +7,12 @@ import time
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from types import TracebackType
 
 from edge_yolov9.decode import DecodeOptions
 from edge_yolov9.detections import Detections
 from edge_yolov9.images import Image
 from edge_yolov9.lane import Lane
+from edge_yolov9.system.closing import Closing
 from edge_yolov9.video.reader import Frame
 from edge_yolov9.video.source import Source
 from edge_yolov9.video.tracking import ByteTrack
@@ -132,7 +132,7 @@ class Exchange:
             self._changed.notify_all()
 
 
-class Stream:
+class Stream(Closing):
     """Iterates over (frame (H, W, 3) uint8 BGR, Detections); made by :meth:`edge_yolov9.Detector.stream`.
 
     Threads of its own read and detect ahead. They end, and the source is closed, when the frames end, at ``close``, at
@@ -196,14 +196,6 @@ class Stream:
     def close(self) -> None:
         """End the threads and close the source. Calling it twice does no harm."""
         self._finalizer()
-
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _work(exchange: Exchange, lane: Lane, options: DecodeOptions) -> None:
