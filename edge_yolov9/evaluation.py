@@ -48,8 +48,14 @@ class Evaluation:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, as ``edge-yolov9 val --json`` writes them."""
-        told = {"model": str(self.model), **asdict(self.subject), "data": str(self.data), "split": self.split}
-        return {**told, "settings": asdict(self.settings), **self.accuracy.as_dict()}
+        return {
+            "model": str(self.model),
+            **asdict(self.subject),
+            "data": str(self.data),
+            "split": self.split,
+            "settings": asdict(self.settings),
+            **self.accuracy.as_dict(),
+        }
 
 
 def evaluate(

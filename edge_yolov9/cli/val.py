@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
 
 from edge_yolov9.cli.common.output import check_writable, write_json
+from edge_yolov9.cli.common.progress import image_progress
 from edge_yolov9.cli.common.sizes import parse_size
 from edge_yolov9.cli.common.targets import RUNTIME_HELP, known_target
 from edge_yolov9.cli.common.terminal import echo, echo_lines
-from edge_yolov9.text import printable
 
 
 @click.command()
@@ -51,7 +47,7 @@ def val(
     from edge_yolov9.evaluation import evaluate
 
     check_writable(json_file, lambda: (model, *files_of(data)))
-    with _progress(f"{split} of {data.name}") as advance:
+    with image_progress(f"{split} of {data.name}") as advance:
         evaluation = evaluate(
             model,
             data,
@@ -67,18 +63,3 @@ def val(
     echo_lines(evaluation.accuracy.table(), err=json_file == "-")
     if json_file is not None:
         write_json(evaluation.as_dict(), json_file)
-
-
-@contextmanager
-def _progress(label: str) -> Iterator[Callable[[int, int], None]]:
-    """A function of images done and images in all, which draws a bar from its first call on."""
-    with ExitStack() as stack:
-        bars: list[Any] = []
-
-        def advance(done: int, total: int) -> None:
-            if not bars:
-                bar = click.progressbar(length=total, label=printable(label), file=sys.stderr)
-                bars.append(stack.enter_context(bar))
-            bars[0].update(1)
-
-        yield advance

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import click
 
 from edge_yolov9.cli.common.terminal import echo, live
+from edge_yolov9.text import printable
 
 COUNT = " images of "
 """What a line of progress holds that comes with every image."""
@@ -26,3 +30,18 @@ def text_progress() -> Iterator[Callable[[str], None]]:
 
     yield show
     live("")
+
+
+@contextmanager
+def image_progress(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A function of images done and images in all, which draws a bar from its first call on."""
+    with ExitStack() as stack:
+        bars: list[Any] = []
+
+        def advance(done: int, total: int) -> None:
+            if not bars:
+                bar = click.progressbar(length=total, label=printable(label), file=sys.stderr)
+                bars.append(stack.enter_context(bar))
+            bars[0].update(1)
+
+        yield advance
