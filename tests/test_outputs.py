@@ -166,3 +166,8 @@ def test_a_name_of_standard_output_is_standard_output(tmp_path: Path, capfd: pyt
         check_writable(name)
         write_json([1], name)
         assert capfd.readouterr().out == "[\n  1\n]\n"
+
+
+def test_the_files_of_a_list_that_is_a_pipe_are_looked_for_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "list.txt")
+    assert list(files_of(tmp_path / "list.txt")) == [tmp_path / "list.txt"]

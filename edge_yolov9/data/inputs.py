@@ -8,6 +8,7 @@ from typing import Any
 
 from edge_yolov9.data import YAML_SUFFIXES, Dataset, load_data
 from edge_yolov9.data.labels import label_file
+from edge_yolov9.data.reading import read_text
 from edge_yolov9.errors import EdgeYoloError
 from edge_yolov9.images import image_files
 
@@ -53,6 +54,6 @@ def _of_entry(dataset: Dataset, entry: Any) -> Iterator[Path]:
 
 
 def _of_list(path: Path, root: Path) -> Iterator[Path]:
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in read_text(path, "the list").splitlines():
         if name := line.strip():
             yield from (path.parent / name, root / name)
