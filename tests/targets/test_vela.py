@@ -203,15 +203,15 @@ def test_without_vela_the_package_is_named_before_any_work(tmp_path: Path, monke
 
 @pytest.mark.parametrize("board", [*ETHOS, "coral"])
 def test_npu_boards_take_int8_alone_and_say_that_nobody_ran_them(board: str) -> None:
-    from edge_yolov9.compiler.pipeline import CompileOptions, _resolve
+    from edge_yolov9.compiler.pipeline import CompileOptions, resolve
 
     profile = registry.board("tflite", board)
     assert profile.precisions == ("int8",)
     assert profile.tested == ()
-    assert _resolve(CompileOptions("tflite", board))[1] == "int8"
+    assert resolve(CompileOptions("tflite", board))[1] == "int8"
     for precision in ("fp16", "fp32"):
         with pytest.raises(TargetError, match=f"{board} does not take {precision}; expected one of int8"):
-            _resolve(CompileOptions("tflite", board, precision))
+            resolve(CompileOptions("tflite", board, precision))
     listed = CliRunner().invoke(main, ["targets"]).stdout
     assert next(line for line in listed.splitlines() if line.split()[:1] == [board]).endswith("int8; untested")
 
