@@ -18,6 +18,7 @@ from edge_yolov9.errors import SourceError
 from edge_yolov9.files import open_regular, read_regular
 from edge_yolov9.headers import claimed_size
 from edge_yolov9.text import brief, shown
+from edge_yolov9.whole import is_whole, with_more_data
 
 Image = NDArray[np.uint8]
 
@@ -29,6 +30,8 @@ MOST_PIXELS = 178_956_970
 """Pixels of a picture, at most, as for Pillow: a small file may claim millions, and decoding makes room for them."""
 MOST_BYTES_PER_PIXEL = 8
 """Bytes of a file for each pixel that is allowed, at most."""
+FILLS, FILL_SLACK = (128, 64), 6
+"""Grey of what a JPEG's scan lacks, of four colours the second, and how far neighbours' colours may shift it."""
 PIXELS_VARIABLE = "EDGE_YOLOV9_MAX_PIXELS"
 """Environment variable that states another limit than ``MOST_PIXELS``."""
 
@@ -53,16 +56,47 @@ def read_image(path: str | Path) -> Image:
             f"{brief(file)} has {size[1]} x {size[0]} pixels, expected {most} in all at most; make it smaller, or set "
             f"{PIXELS_VARIABLE} if you trust it"
         )
-    image = None
-    if size is not None:
-        with quiet():
-            try:
-                image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-            except cv2.error:
-                image = None  # e.g. a header that claims more pixels than OpenCV allows
+    if size is not None and not is_whole(content):
+        raise SourceError(f"{brief(file)} does not decode: the file ends before the picture does; copy it again")
+    image = None if size is None else decoded(content)
     if image is None:
         raise SourceError(f"{brief(file)} does not decode as an image; expected JPEG, PNG, BMP, WebP or TIFF")
-    return np.asarray(image, np.uint8)
+    return image
+
+
+def decoded(content: bytes, flags: int = cv2.IMREAD_COLOR) -> Image | None:
+    """The pixels of a picture's file, alike on every OpenCV; None where it does not decode or part of it is missing.
+
+    Args:
+        content: the file; what follows the picture's end is no matter.
+        flags: as for ``cv2.imdecode``.
+    """
+    if not is_whole(content):
+        return None
+    image = _pixels(content, flags)
+    if image is None or content[:2] != b"\xff\xd8" or not _ends_grey(image, 1):
+        return image
+    full = image if flags == cv2.IMREAD_COLOR else _pixels(content, cv2.IMREAD_COLOR)
+    if full is None or not _ends_grey(full, 8):
+        return image
+    once, again = (_pixels(data, cv2.IMREAD_REDUCED_GRAYSCALE_8) for data in (content, with_more_data(content)))
+    return image if once is not None and again is not None and np.array_equal(once, again) else None
+
+
+def _ends_grey(image: Image, side: int) -> bool:
+    """Whether a corner of ``side`` pixels has the grey of a JPEG without data; an EXIF tag turns the last to any."""
+    rows = (image[:side], image[-side:])
+    corners = [corner.astype(np.int16) for row in rows for corner in (row[:, :side], row[:, -side:])]
+    return any((abs(corner - fill) <= FILL_SLACK).all() for corner in corners for fill in FILLS)
+
+
+def _pixels(content: bytes, flags: int) -> Image | None:
+    with quiet():
+        try:
+            image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+        except cv2.error:  # e.g. a header that claims more pixels than OpenCV allows
+            return None
+    return None if image is None else np.asarray(image, np.uint8)
 
 
 def most_pixels() -> int:

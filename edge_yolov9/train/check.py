@@ -14,6 +14,7 @@ import numpy as np
 
 from edge_yolov9.data import Dataset, ImageRecord, Split
 from edge_yolov9.errors import DataError
+from edge_yolov9.images import decoded
 from edge_yolov9.train.dataset import Picture
 
 SLACK = 1.0
@@ -88,9 +89,7 @@ def _look(record: ImageRecord) -> _File:
         content = record.path.read_bytes()
     except OSError:
         return _File(record, "", False)
-    whole = content[:2] != b"\xff\xd8" or b"\xff\xd9" in content[-4096:]  # a JPEG cut short still decodes
-    data = np.frombuffer(content, np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_REDUCED_GRAYSCALE_8) if len(data) and whole else None
+    image = decoded(content, cv2.IMREAD_REDUCED_GRAYSCALE_8)
     return _File(record, hashlib.sha256(content).hexdigest(), image is not None)
 
 
