@@ -86,7 +86,8 @@ class Detector(Closing):
         self.names = manifest.names
         self.input_size = (manifest.input.height, manifest.input.width)
         self._runtime, self._threads = runtime, None if threads is None else int(threads)
-        self._key = key if key is None or not Path(key).is_file() else Path(key).resolve()
+        key = self.bundle.key
+        self._key = Path(key).resolve() if key is not None and Path(key).is_file() else key
         self._lane = Lane(open_session(self.bundle, runtime, self._threads), Postprocess.of(manifest))
         self._parallel: list[Lane] = []
         self._opening = threading.Lock()

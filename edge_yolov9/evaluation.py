@@ -68,6 +68,7 @@ def evaluate(
     iou: float = 0.7,
     max_detections: int = 300,
     runtime: str | None = None,
+    key: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Evaluation:
@@ -82,6 +83,7 @@ def evaluate(
         iou: overlap in [0, 1] above which the weaker of two boxes goes.
         max_detections: most boxes per image.
         runtime: the target whose session runs a bundle; its own when None, or a stand-in where that is not installed.
+        key: public key of minisign that must have signed a bundle; see :mod:`edge_yolov9.bundle.signing`.
         progress: is called with images done and images in all.
         report: is told in a line when a stand-in measures.
 
@@ -93,7 +95,7 @@ def evaluate(
     options = checked_options(confidence, iou, max_detections, multi_label=True)
     dataset = load_data(Path(data))
     images = dataset.split(split)
-    with _opened(Path(model), options, input_size, runtime, dataset.names) as (detect, names, subject):
+    with _opened(Path(model), options, input_size, runtime, key, dataset.names) as (detect, names, subject):
         if subject.note:
             report(subject.note)
         accuracy = score(detect, images, names, progress)
@@ -106,11 +108,12 @@ def _opened(
     options: DecodeOptions,
     input_size: tuple[int, int] | None,
     runtime: str | None,
+    key: str | Path | None,
     data_names: tuple[str, ...],
 ) -> Iterator[tuple[Detect, tuple[str, ...], Subject]]:
     """The model as a function from frame to detections, its class names, and what it is."""
     if model.is_dir():
-        with _opened_bundle(model, options, input_size, runtime) as opened:
+        with _opened_bundle(model, options, input_size, runtime, key) as opened:
             yield opened
         return
     if runtime is not None:
@@ -128,14 +131,18 @@ def _opened(
 
 @contextmanager
 def _opened_bundle(
-    model: Path, options: DecodeOptions, input_size: tuple[int, int] | None, runtime: str | None
+    model: Path,
+    options: DecodeOptions,
+    input_size: tuple[int, int] | None,
+    runtime: str | None,
+    key: str | Path | None,
 ) -> Iterator[tuple[Detect, tuple[str, ...], Subject]]:
     from edge_yolov9.bundle import read
     from edge_yolov9.detector import Detector
 
     if input_size is not None:
         raise InputError("--imgsz is for checkpoints; a bundle has the size it was compiled for")
-    bundle = read(model)
+    bundle = read(model, key=key)
     manifest = bundle.manifest
     runtime, note = _runtime(manifest.target, runtime)
     with Detector(bundle, runtime=runtime, **asdict(options)) as detector:

@@ -11,10 +11,12 @@ import pytest
 from click.testing import CliRunner
 
 from edge_yolov9 import Detector
+from edge_yolov9.bench import child, latency, startup, worker
 from edge_yolov9.bundle import MANIFEST, read, seal, writing
 from edge_yolov9.bundle.manifest import SIGNATURE
 from edge_yolov9.cli import main
 from edge_yolov9.errors import BundleError, InputError
+from tests.conftest import DATA
 from tests.test_bundle import PLAIN
 
 pytest.importorskip("cryptography", reason="needs the extra sign")
@@ -133,6 +135,57 @@ def test_the_verbs(bundle: Path, tmp_path: Path) -> None:
     (bundle / "model.onnx").write_bytes(b"other")
     assert run("verify", bundle, "--key", f"{key}.pub")[0] == 1
     assert run("sign", bundle, "--key", key)[0] == 1
+
+
+@pytest.mark.parametrize("by", ["option", "environment"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "info B",
+        "val B --data D",
+        "detect B P",
+        "report B -o O",
+        "report table B",
+        "jetson build B",
+        "jetson check B",
+        "verify B",
+    ],
+)
+def test_every_verb_that_opens_a_bundle_takes_a_key(
+    bundle: Path, keys: tuple[Path, Path], tmp_path: Path, words: str, by: str
+) -> None:
+    if words.startswith("val"):
+        pytest.importorskip("yaml")
+    (tmp_path / "1.jpg").write_bytes(b"")
+    names = {"B": bundle, "D": DATA, "P": tmp_path / "1.jpg", "O": tmp_path / "out"}
+    command = [str(names.get(word, word)) for word in words.split()]
+    given = ["--key", str(keys[1])] if by == "option" else []
+    environment = {} if given else {"EDGE_YOLOV9_KEY": str(keys[1])}
+    result = CliRunner(env=environment).invoke(main, [*command, *given])
+    assert result.exit_code == 1
+    assert result.output == f"Error: {bundle} is not signed; expected manifest.json.minisig of edge-yolov9 sign in it\n"
+
+
+@pytest.mark.parametrize("verb", ["info", "val"])
+def test_a_checkpoint_does_not_pass_for_a_signed_bundle(keys: tuple[Path, Path], tmp_path: Path, verb: str) -> None:
+    (tmp_path / "best.safetensors").write_bytes(b"")
+    words = [verb, str(tmp_path / "best.safetensors"), *(["--data", "d.yaml"] if verb == "val" else [])]
+    result = CliRunner().invoke(main, [*words, "--key", str(keys[1])])
+    assert "is no bundle, and only bundles are signed" in result.output
+
+
+def test_processes_that_measure_a_signed_bundle_check_it_again(bundle: Path, keys: tuple[Path, Path]) -> None:
+    signing.sign(bundle, keys[0])
+    opened = read(bundle, key=keys[1])
+    assert opened.key == str(keys[1])
+    (bundle / SIGNATURE).unlink()
+    for module, settings in (
+        ("startup", startup.Settings(str(bundle), None, None, 0.0, opened.key)),
+        ("latency", latency.Settings(str(bundle), None, opened.key)),
+        ("worker", worker.Settings(str(bundle), (), None, None, 1, 1.0, opened.key)),
+    ):
+        with pytest.raises(BundleError, match="is not signed"):
+            child.run(module, settings, object, lambda text: None)
 
 
 def test_compiling_again_replaces_a_signed_bundle(bundle: Path, keys: tuple[Path, Path]) -> None:

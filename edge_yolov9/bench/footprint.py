@@ -81,7 +81,7 @@ def memory_spread(memory: Sequence[Mapping[str, float | None]]) -> dict[str, Few
 
 
 def _start(bundle: Bundle, runtime: str | None, threads: int | None) -> StartUp:
-    settings = startup.Settings(str(bundle.path), runtime, threads, time.monotonic())
+    settings = startup.Settings(str(bundle.path), runtime, threads, time.monotonic(), bundle.key)
     return child.run("startup", settings, StartUp, lambda text: None)
 
 

@@ -37,18 +37,23 @@ def compare(bundles: Sequence[Path], runtime: str | None = None, rounds: int = R
     return [round(statistics.median(times), 3) for times in in_turn(bundles, runtime, rounds)]
 
 
-def in_turn(bundles: Sequence[Path], runtime: str | None = None, rounds: int = ROUNDS) -> list[list[float]]:
-    """Milliseconds of each bundle's inference in each round, ``[bundle][round]``; arguments as for :func:`compare`."""
+def in_turn(
+    bundles: Sequence[Path], runtime: str | None = None, rounds: int = ROUNDS, key: str | None = None
+) -> list[list[float]]:
+    """Milliseconds of each bundle's inference in each round, ``[bundle][round]``; arguments as for :func:`compare`.
+
+    ``key`` is the public key that must have signed them.
+    """
     by_bundle: list[list[float]] = [[] for _ in bundles]
     for _ in range(rounds):
         for times, bundle in zip(by_bundle, bundles, strict=True):
-            times.append(_alone(bundle, runtime))
+            times.append(_alone(bundle, runtime, key))
     return by_bundle
 
 
-def _alone(bundle: Path, runtime: str | None) -> float:
+def _alone(bundle: Path, runtime: str | None, key: str | None) -> float:
     try:
-        return child.run("latency", Settings(str(bundle), runtime), Latency, lambda text: None).ms
+        return child.run("latency", Settings(str(bundle), runtime, key), Latency, lambda text: None).ms
     except EdgeYoloError as error:
         raise InferenceError(f"the latency of {bundle} cannot be measured: {error}") from error
 
@@ -59,6 +64,8 @@ class Settings:
 
     bundle: str
     runtime: str | None
+    key: str | None = None
+    """Public key that must have signed it."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ class Latency:
 
 def time_inference(settings: Settings, progress: child.TextProgress) -> Latency:
     """Time a bundle in this process; ``progress`` is not called."""
-    opened = read(settings.bundle)
+    opened = read(settings.bundle, key=settings.key)
     size = (opened.manifest.input.height, opened.manifest.input.width, 3)
     image = np.random.default_rng(0).integers(0, 256, size, np.uint8)
     session = open_session(opened, settings.runtime)

@@ -25,6 +25,8 @@ class Settings:
     threads: int | None
     started: float
     """``time.monotonic()`` of whoever started the process."""
+    key: str | None = None
+    """Public key that must have signed the bundle."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def time_start_up(settings: Settings, progress: child.TextProgress) -> StartUp:
     registry.module(settings.runtime or bundle.read(settings.bundle, verify=False).manifest.target, "session")
     marks.append(time.monotonic())
     memory = {"imported": resident("VmRSS")}
-    detect = Detector(settings.bundle, runtime=settings.runtime, threads=settings.threads)
+    detect = Detector(settings.bundle, runtime=settings.runtime, threads=settings.threads, key=settings.key)
     marks.append(time.monotonic())
     memory["loaded"] = resident("VmRSS")
     import numpy as np

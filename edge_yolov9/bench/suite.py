@@ -34,6 +34,7 @@ def measure_bundle(
     runtime: str | None = None,
     threads: int | None = None,
     root: Path = ROOT,
+    key: str | None = None,
 ) -> Measured:
     """Everything but accuracy.
 
@@ -45,6 +46,7 @@ def measure_bundle(
         images: pictures that are decoded and detected in turn; a made-up 1280 x 720 JPEG without objects when empty.
         runtime: see :func:`edge_yolov9.registry.open_session`.
         threads: CPU threads of the runtime; its default when None.
+        key: public key that must have signed it; None for any bundle.
         root: where ``sys``, ``proc`` and ``etc`` lie.
 
     Raises:
@@ -53,7 +55,7 @@ def measure_bundle(
         SourceError: one of ``images`` does not decode.
         InferenceError: it does not run.
     """
-    opened = bundles.read(bundle)
+    opened = bundles.read(bundle, key=key)
     say = progress or (lambda text: None)
     about = machine.facts(opened, runtime, threads, root)
     with Recorder(root) as recorder:
@@ -67,7 +69,7 @@ def measure_bundle(
         costs = footprint.measure_footprint(opened, runtime, threads)
         others = Load(root)
         paths = tuple(str(path) for path in images)
-        settings = worker.Settings(str(bundle), paths, runtime, threads, frames or FRAMES, seconds)
+        settings = worker.Settings(str(bundle), paths, runtime, threads, frames or FRAMES, seconds, key)
         timed = child.run("worker", settings, worker.Timings, say)
         beside = others.cores()
         load = recorder.between(timed.run.begin, timed.run.end)

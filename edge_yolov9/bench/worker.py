@@ -39,6 +39,8 @@ class Settings:
     """How many frames are timed stage by stage."""
     seconds: float
     """Length of the sustained run."""
+    key: str | None = None
+    """Public key that must have signed the bundle."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def time_bundle(settings: Settings, progress: child.TextProgress) -> Timings:
     """Warm-up, stages, sustained run and throughput, in this process; ``progress`` is called for every phase."""
     notices = Notices()
     logging.getLogger("edge_yolov9").addHandler(notices)
-    bundle = bundles.read(settings.bundle)
+    bundle = bundles.read(settings.bundle, key=settings.key)
     runtime, threads, seconds = settings.runtime, settings.threads, settings.seconds
     encoded = pictures([Path(name) for name in settings.images])
     session = open_session(bundle, runtime, threads)

@@ -59,6 +59,8 @@ class Bundle:
 
     path: Path
     manifest: Manifest
+    key: str | None = None
+    """The public key whose signature has been checked; other processes that open the bundle check it again."""
 
     @property
     def model_path(self) -> Path:
@@ -247,4 +249,4 @@ def read(path: str | Path, verify: bool = True, key: str | Path | None = None) -
             raise BundleError(f"{folder}: {name} is missing; copy the whole bundle folder again")
         if verify and entries.digest(folder, name) != digest:
             raise entries.changed(folder, name)
-    return Bundle(folder, manifest)
+    return Bundle(folder, manifest, None if key is None else str(key))

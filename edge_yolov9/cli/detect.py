@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_yolov9.cli.common.keys import key_option
 from edge_yolov9.cli.common.output import JsonLines, check_writable, write_json
 from edge_yolov9.cli.common.targets import RUNTIME_HELP, known_target
 from edge_yolov9.cli.common.terminal import echo
@@ -113,7 +114,7 @@ def parse_address(_: click.Context, __: click.Parameter, value: str | None) -> t
 @click.option("--confidence", type=float, help="Least score; the bundle's default (0.25) when left out.")
 @click.option("--iou", type=float, help="Overlap above which the weaker box goes; the bundle's (0.45) when left out.")
 @click.option("--max-detections", type=int, help="Most boxes per frame; the bundle's (300) when left out.")
-@click.option("--key", envvar="EDGE_YOLOV9_KEY", help="Public key that must have signed BUNDLE; $EDGE_YOLOV9_KEY else.")
+@key_option
 @click.option("--threads", type=int, help="CPU threads; the runtime's default when left out.")
 @click.option("--runtime", metavar="TARGET", callback=known_target, help=RUNTIME_HELP)
 def detect(

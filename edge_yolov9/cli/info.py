@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_yolov9.bundle.record import AutoRecord, CompilationRecord, LatencyRecord, PlanRecord, SearchRecord
+from edge_yolov9.cli.common.keys import key_option, refuse_key
 from edge_yolov9.cli.common.output import check_writable, write_json
 from edge_yolov9.cli.common.terminal import echo
 from edge_yolov9.files import from_json
@@ -25,15 +26,18 @@ ESTIMATED = {"estimated_ms": "estimate, ms per frame (roofline at the rates of t
 
 @click.command()
 @click.argument("file", metavar="CHECKPOINT|BUNDLE", type=click.Path(path_type=Path))
+@key_option
 @click.option("--json", "json_file", metavar="FILE", help="Write everything there; - for standard output.")
-def info(file: Path, json_file: str | None) -> None:
+def info(file: Path, key: str | None, json_file: str | None) -> None:
     """What is in a checkpoint or bundle."""
     from edge_yolov9.errors import InputError
 
     check_writable(json_file, lambda: [file])
     if not os.path.lexists(file):
         raise InputError(f"there is nothing at {short(file, 200)}; expected a checkpoint file or a bundle folder")
-    found = bundle_info(file) if file.is_dir() else checkpoint_info(file)
+    if not file.is_dir():
+        refuse_key(file, key)
+    found = bundle_info(file, key) if file.is_dir() else checkpoint_info(file)
     if json_file != "-":
         show(found)
     if json_file is not None:
@@ -85,7 +89,7 @@ def _costs(model: YOLOv9, input_size: tuple[int, int]) -> dict[str, Any]:
     }
 
 
-def bundle_info(path: Path) -> dict[str, Any]:
+def bundle_info(path: Path, key: str | None = None) -> dict[str, Any]:
     """Everything about a bundle that JSON can hold, its files checked against their digests. Needs no torch.
 
     Raises:
@@ -93,7 +97,7 @@ def bundle_info(path: Path) -> dict[str, Any]:
     """
     from edge_yolov9 import bundle as bundles
 
-    bundle = bundles.read(path)
+    bundle = bundles.read(path, key=key)
     manifest = asdict(bundle.manifest)
     sizes = {name: (bundle.path / name).stat().st_size for name in bundle.manifest.files}
     rule = manifest.pop("input")

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from edge_yolov9.bundle import Bundle
+from edge_yolov9.cli.common.keys import key_option
 from edge_yolov9.cli.common.output import check_writable, write_json
 from edge_yolov9.cli.common.terminal import echo, echo_lines
 from edge_yolov9.text import table
@@ -24,8 +25,9 @@ def jetson() -> None:
 
 @jetson.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
+@key_option
 @click.option("--json", "json_file", metavar="FILE", help="Write what was built there; - for standard output.")
-def build(bundle: Path, json_file: str | None) -> None:
+def build(bundle: Path, key: str | None, json_file: str | None) -> None:
     """Build the engine of BUNDLE and keep it, so that the first start does not take minutes.
 
     Runs the bundle's check pictures; INT8 that does not pass is replaced by FP16, and a warning says so.
@@ -33,7 +35,7 @@ def build(bundle: Path, json_file: str | None) -> None:
     from edge_yolov9.registry import check_runtime, module, target
 
     check_writable(json_file, lambda: [bundle])
-    opened = _jetson_bundle(bundle)
+    opened = _jetson_bundle(bundle, key)
     check_runtime(target(opened.manifest.target), "this bundle")
     with _messages():
         loaded = module(opened.manifest.target, "session").build(opened)
@@ -56,14 +58,15 @@ def build(bundle: Path, json_file: str | None) -> None:
 @click.option(
     "--runtime", type=click.Choice(["jetson", "onnx"]), help="onnx checks the graph where there is no Jetson."
 )
+@key_option
 @click.option("--json", "json_file", metavar="FILE", help="Write the figures there; - for standard output.")
-def check(bundle: Path, runtime: str | None, json_file: str | None) -> None:
+def check(bundle: Path, runtime: str | None, key: str | None, json_file: str | None) -> None:
     """Run BUNDLE's check pictures and print the error of each raw tensor; exit code 1 when one is off."""
     from edge_yolov9.files import finite
     from edge_yolov9.registry import module, open_session
 
     check_writable(json_file, lambda: [bundle])
-    opened = _jetson_bundle(bundle)
+    opened = _jetson_bundle(bundle, key)
     checks = module(opened.manifest.target, "check")
     with _messages():
         session = open_session(opened, runtime)
@@ -81,11 +84,11 @@ def check(bundle: Path, runtime: str | None, json_file: str | None) -> None:
         raise click.ClickException(f"{'the engine' if runtime != 'onnx' else 'the graph'} is off: {wrong}")
 
 
-def _jetson_bundle(path: Path) -> Bundle:
+def _jetson_bundle(path: Path, key: str | None) -> Bundle:
     from edge_yolov9 import bundle as bundles
     from edge_yolov9.errors import BundleError
 
-    opened = bundles.read(path)
+    opened = bundles.read(path, key=key)
     if opened.manifest.target != "jetson":
         raise BundleError(f"{path} is a bundle for {opened.manifest.target}, not for jetson; compile --target jetson")
     return opened

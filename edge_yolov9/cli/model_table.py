@@ -45,6 +45,8 @@ class Request:
     target: str | None
     input_size: tuple[int, int]
     """(height, width), pixels, of those that are compiled."""
+    key: str | None = None
+    """Public key that must have signed the bundles that are given; None for any."""
 
 
 def model_table(paths: Sequence[Path], request: Request, progress: TextProgress) -> ModelTable:
@@ -59,7 +61,7 @@ def model_table(paths: Sequence[Path], request: Request, progress: TextProgress)
         EdgeYoloError: an input cannot be used, or does not run here.
     """
     counting = importlib.util.find_spec("torch") is not None
-    opened = [bundles.read(path) for path in paths if path.is_dir()]
+    opened = [bundles.read(path, key=request.key) for path in paths if path.is_dir()]
     reported = [
         point_of_column(column, counting)
         for path in paths
@@ -70,7 +72,7 @@ def model_table(paths: Sequence[Path], request: Request, progress: TextProgress)
         document.check_runtime(bundle)
     with folders.scratch() as scratch:
         made = [] if paths else _compile(request, Path(scratch), progress)
-        timed = _timed([*opened, *made], made, progress)
+        timed = _timed([*opened, *made], made, request.key if opened else None, progress)
     named = zip(opened, document.labels(opened), timed, strict=False)
     points = [point_of_bundle(bundle, label, entry.latency_ms, counting) for bundle, label, (_, entry) in named]
     notes = [T_DIFFERS if counting else NO_TORCH, *([RANDOM] if made else [])]
@@ -118,10 +120,12 @@ def _compile(request: Request, scratch: Path, progress: TextProgress) -> list[Bu
     return made
 
 
-def _timed(opened: Sequence[Bundle], made: Sequence[Bundle], progress: TextProgress) -> list[tuple[str, TimedBundle]]:
+def _timed(
+    opened: Sequence[Bundle], made: Sequence[Bundle], key: str | None, progress: TextProgress
+) -> list[tuple[str, TimedBundle]]:
     """(size of the variant, what was measured) of every bundle."""
     progress(f"time {len(opened)} bundles in turn, {ROUNDS} rounds")
-    rounds = latency.in_turn([bundle.path for bundle in opened], rounds=ROUNDS)
+    rounds = latency.in_turn([bundle.path for bundle in opened], rounds=ROUNDS, key=key)
     return [
         (
             bundle.manifest.variant.rpartition("-")[2],

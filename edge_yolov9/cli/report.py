@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_yolov9.cli.common.keys import key_option
 from edge_yolov9.cli.common.output import check_writable, write_json
 from edge_yolov9.cli.common.progress import text_progress
 from edge_yolov9.cli.common.sizes import parse_size
@@ -84,6 +85,7 @@ models_option = click.option(
 @out_option
 @click.option("--seconds", default=60.0, show_default=True, help="Length of the sustained run, per bundle.")
 @click.option("--detections-only", is_flag=True, help="Write detections.json; report score finishes elsewhere.")
+@key_option
 @click.option("--score", is_flag=True, hidden=True)
 @click.option("--compare", is_flag=True, hidden=True)
 @click.option("--model-table", is_flag=True, hidden=True)
@@ -153,6 +155,7 @@ def compare(paths: tuple[Path, ...], out: Path | None, json_file: str | None) ->
 @size_option
 @target_option
 @models_option
+@key_option
 @out_option
 @json_option
 def table(paths: tuple[Path, ...], out: Path | None, json_file: str | None, **options: Any) -> None:
@@ -197,7 +200,7 @@ def _measure(paths: tuple[Path, ...], outputs: Outputs, options: dict[str, Any])
     names = ["detections.json"] if alone else ["report.html", "report.md", *(() if again else ["report.json"])]
     _make_folder(outputs.out, names, paths, options["data"])
     with text_progress() as progress:
-        run = runs.measure_inputs(paths, images, alone, options["seconds"], progress)
+        run = runs.measure_inputs(paths, images, alone, options["seconds"], progress, options["key"])
     _publish(run, outputs, outputs.out, alone, again)
 
 
@@ -261,7 +264,7 @@ def _table(paths: tuple[Path, ...], outputs: Outputs, options: dict[str, Any]) -
     _interrupted_by_sigterm()
     if outputs.out is not None:
         _make_folder(outputs.out, [f"models.{ending}" for ending in ENDINGS], paths)
-    request = Request(options["models"] or "tsmce", options["target"], options["imgsz"] or (640, 640))
+    request = Request(options["models"] or "tsmce", options["target"], options["imgsz"] or (640, 640), options["key"])
     with text_progress() as progress:
         made = model_table(paths, request, progress)
     page = family.page(made)

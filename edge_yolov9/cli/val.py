@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from edge_yolov9.cli.common.keys import key_option, refuse_key
 from edge_yolov9.cli.common.output import check_writable, write_json
 from edge_yolov9.cli.common.progress import image_progress
 from edge_yolov9.cli.common.sizes import parse_size
@@ -22,6 +23,7 @@ from edge_yolov9.cli.common.terminal import echo, echo_lines
 @click.option("--iou", default=0.7, show_default=True, help="Overlap above which the weaker box goes.")
 @click.option("--max-detections", default=300, show_default=True, help="Most boxes per image.")
 @click.option("--runtime", metavar="TARGET", callback=known_target, help=RUNTIME_HELP)
+@key_option
 @click.option("--json", "json_file", metavar="FILE", help="Write the figures there; - for standard output.")
 def val(
     model: Path,
@@ -32,6 +34,7 @@ def val(
     iou: float,
     max_detections: int,
     runtime: str | None,
+    key: str | None,
     json_file: str | None,
 ) -> None:
     """COCO AP of CHECKPOINT or BUNDLE on one split of DATA: the twelve figures, and each class.
@@ -47,6 +50,8 @@ def val(
     from edge_yolov9.evaluation import evaluate
 
     check_writable(json_file, lambda: (model, *files_of(data)))
+    if not model.is_dir():
+        refuse_key(model, key)
     with image_progress(f"{split} of {data.name}") as advance:
         evaluation = evaluate(
             model,
@@ -57,6 +62,7 @@ def val(
             iou=iou,
             max_detections=max_detections,
             runtime=runtime,
+            key=key,
             progress=advance,
             report=lambda note: echo(f"Note: {note}", err=True),
         )

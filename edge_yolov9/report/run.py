@@ -64,7 +64,12 @@ def image_set(data: Path | None, split: str, detections_only: bool) -> ImageSet 
 
 
 def measure_inputs(
-    paths: Sequence[Path], images: ImageSet | None, detections_only: bool, seconds: float, progress: TextProgress
+    paths: Sequence[Path],
+    images: ImageSet | None,
+    detections_only: bool,
+    seconds: float,
+    progress: TextProgress,
+    key: str | None = None,
 ) -> Run:
     """Columns of bundles (folders), measured here, and of reports (files), as they are.
 
@@ -74,12 +79,13 @@ def measure_inputs(
         detections_only: keep detections for ``report score`` in place of scoring them.
         seconds: length of each sustained run.
         progress: is called with what is being done.
+        key: public key that must have signed the bundles; None for any.
 
     Raises:
         EdgeYoloError: an input cannot be used, or nothing at all can be measured.
     """
     run = Run()
-    opened = {place: bundles.read(path) for place, path in enumerate(paths) if path.is_dir()}
+    opened = {place: bundles.read(path, key=key) for place, path in enumerate(paths) if path.is_dir()}
     named = dict(zip(opened, document.labels(list(opened.values())), strict=True))
     for bundle in opened.values():
         if images is not None:
@@ -164,7 +170,11 @@ def _measure(column: Column, opened: Bundle, images: ImageSet | None, seconds: f
     pictures = () if images is None else images.paths[:: max(1, len(images.paths) // FRAMES)][:FRAMES]
     try:
         measured = suite.measure_bundle(
-            opened.path, seconds=seconds, images=pictures, progress=lambda text: progress(f"{column.label}: {text}")
+            opened.path,
+            seconds=seconds,
+            images=pictures,
+            progress=lambda text: progress(f"{column.label}: {text}"),
+            key=opened.key,
         )
     except EdgeYoloError as error:
         column.missing["latency, power, heat, footprint"] = str(error)
