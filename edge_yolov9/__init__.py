@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from edge_yolov9.evaluation import evaluate as evaluate
     from edge_yolov9.images import image_files as image_files
     from edge_yolov9.images import read_image as read_image
+    from edge_yolov9.system.program import one_line_errors as one_line_errors
     from edge_yolov9.train.settings import Settings as TrainSettings  # noqa: F401
     from edge_yolov9.train.start import train_checkpoint as train_checkpoint
     from edge_yolov9.video.mjpeg import MjpegServer as MjpegServer
@@ -47,6 +48,7 @@ _DEVICE = {
     "EdgeYoloError": "errors",
     "InputError": "errors",
     "SourceError": "errors",
+    "one_line_errors": "system.program",
 }
 """Public names that a device has, and the module of each."""
 

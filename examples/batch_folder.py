@@ -16,7 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from edge_yolov9 import Detector, EdgeYoloError, InputError, SourceError, image_files, read_image
+from edge_yolov9 import one_line_errors
+
+with one_line_errors():  # a package that does not load is one line too
+    from edge_yolov9 import Detector, InputError, SourceError, image_files, read_image
 
 COLUMNS = ("picture", "width", "height", "name", "confidence", "x1", "y1", "x2", "y2")
 
@@ -73,9 +76,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
+    with one_line_errors():
         sys.exit(main())
-    except (EdgeYoloError, OSError) as error:
-        sys.exit(f"Error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)

@@ -9,7 +9,6 @@ the boxes, + and - move the least score that is shown, s saves the picture as it
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections import deque
 from contextlib import ExitStack
@@ -17,9 +16,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import cv2
+from edge_yolov9 import one_line_errors
 
-from edge_yolov9 import Detector, EdgeYoloError, Window
+with one_line_errors():  # a package that does not load is one line too
+    import cv2
+
+    from edge_yolov9 import Detector, Window
 
 
 class Meter:
@@ -105,9 +107,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with one_line_errors():
         main()
-    except EdgeYoloError as error:
-        sys.exit(f"Error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)

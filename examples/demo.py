@@ -15,6 +15,8 @@ import sys
 import time
 from pathlib import Path
 
+from edge_yolov9 import one_line_errors
+
 HERE = Path(__file__).parent
 CHECKPOINT = HERE / "bccd-yolov9-t.safetensors"
 DATA = HERE / "bccd.yaml"
@@ -26,12 +28,17 @@ Next, with a checkpoint of your own (README.md tells more):
 ROW = "{:<10}{:<11}{:>9}{:>9}{:>9}{:>12}"
 
 
-def edge(*words: str | Path) -> None:
-    """Run one ``edge-yolov9`` command; stop where it fails."""
-    print("$ edge-yolov9", *words, flush=True)
-    done = subprocess.run([sys.executable, "-m", "edge_yolov9", *map(str, words)], check=False)
-    if done.returncode:  # the command has said why, in one line
+def python(*words: str | Path) -> None:
+    """Run Python; stop where it fails."""
+    done = subprocess.run([sys.executable, *map(str, words)], check=False)
+    if done.returncode:  # the program has said why, in one line
         sys.exit(done.returncode)
+
+
+def edge(*words: str | Path) -> None:
+    """Show and run one ``edge-yolov9`` command."""
+    print("$ edge-yolov9", *words, flush=True)
+    python("-m", "edge_yolov9", *words)
 
 
 def latency(bundle: Path, runtime: str | None) -> float:
@@ -71,7 +78,7 @@ def main(out: Path) -> None:
             *("compile", CHECKPOINT, "--target", target, "--precision", "int8", "--calibration", DATA),
             *("--data", DATA, "-o", out / target),
         )
-        subprocess.run([sys.executable, __file__, str(out), target], check=True)
+        python(__file__, out, target)
     edge("detect", out / "openvino", PICTURES, "--save", out / "pictures", "--json", out / "detections.json")
     manifest = json.loads((out / "openvino" / "manifest.json").read_text())
     print(f"\nBCCD val, {manifest['accuracy']['images']} pictures; float AP {manifest['accuracy']['float']['AP']:.4f}")
@@ -84,7 +91,8 @@ def main(out: Path) -> None:
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "out/demo")
-    if len(sys.argv) > 2:
-        measure(sys.argv[2], folder)
-    else:
-        main(folder)
+    with one_line_errors():
+        if len(sys.argv) > 2:
+            measure(sys.argv[2], folder)
+        else:
+            main(folder)

@@ -8,10 +8,12 @@ Then open http://127.0.0.1:8080/. There is no password: --host 0.0.0.0 shows the
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from edge_yolov9 import Detector, EdgeYoloError, MjpegServer
+from edge_yolov9 import one_line_errors
+
+with one_line_errors():  # a package that does not load is one line too
+    from edge_yolov9 import Detector, MjpegServer
 
 
 def main() -> None:
@@ -32,9 +34,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with one_line_errors():
         main()
-    except EdgeYoloError as error:
-        sys.exit(f"Error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)

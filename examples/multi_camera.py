@@ -9,17 +9,19 @@ the frames per second that the model can do, and its picture stays fresh: frames
 from __future__ import annotations
 
 import argparse
-import sys
 import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
+from edge_yolov9 import one_line_errors
 
-from edge_yolov9 import Detector, EdgeYoloError, MjpegServer
+with one_line_errors():  # a package that does not load is one line too
+    import cv2
+    import numpy as np
+
+    from edge_yolov9 import Detector, EdgeYoloError, MjpegServer
 
 TILE = (640, 360)
 """Width and height of one camera in the browser, pixels."""
@@ -101,9 +103,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with one_line_errors():
         main()
-    except EdgeYoloError as error:
-        sys.exit(f"Error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)

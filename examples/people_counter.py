@@ -10,17 +10,19 @@ your left to your right: the line above, from the left edge to the right, counts
 from __future__ import annotations
 
 import argparse
-import sys
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-from counting import LineCounter, Point, ZoneCounter
+from edge_yolov9 import one_line_errors
 
-from edge_yolov9 import Detector, EdgeYoloError, InputError, MjpegServer
+with one_line_errors():  # a package that does not load is one line too
+    import cv2
+    import numpy as np
+    from counting import LineCounter, Point, ZoneCounter
+
+    from edge_yolov9 import Detector, InputError, MjpegServer
 
 YELLOW, GREEN = (0, 220, 255), (80, 220, 80)
 
@@ -101,9 +103,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with one_line_errors():
         main()
-    except EdgeYoloError as error:
-        sys.exit(f"Error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,12 @@ DATA = EXAMPLES / "bccd.yaml"
 PICTURES = EXAMPLES / "bccd" / "images" / "val"
 
 Compiled = Callable[..., Path]
+
+
+def pytest_configure() -> None:
+    """Ctrl-C works in every test and in the programs that tests start, also where pytest is a job in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

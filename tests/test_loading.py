@@ -11,6 +11,7 @@ import pytest
 
 from edge_yolov9.errors import RuntimeNotInstalled
 from edge_yolov9.system.imports import load
+from tests.conftest import EXAMPLES
 
 LIBGL = 'raise ImportError("libGL.so.1: cannot open shared object file: No such file or directory")'
 
@@ -78,6 +79,24 @@ def test_cv2_without_its_system_libraries(tmp_path: Path) -> None:
     last = run(tmp_path, "-c", "from edge_yolov9 import Detector").stderr.splitlines()[-1]
     assert last.startswith("edge_yolov9.errors.RuntimeNotInstalled: opencv-python")
     assert "opencv-python-headless (the same cv2 without windows)" in last
+
+
+@pytest.mark.parametrize("example", sorted(path.name for path in EXAMPLES.glob("*.py") if path.name != "counting.py"))
+@pytest.mark.parametrize("package", ["cv2", "numpy"])
+def test_an_example_without_its_libraries(package: str, example: str, tmp_path: Path) -> None:
+    plant(tmp_path, package, LIBGL)
+    done = run(tmp_path, str(EXAMPLES / example), *([str(tmp_path / "out")] if example == "demo.py" else []))
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: ")
+    assert "does not load (libGL.so.1" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_what_is_no_failed_import_keeps_its_traceback(tmp_path: Path) -> None:
+    program = "from edge_yolov9 import one_line_errors as guard\nwith guard(): {}"
+    assert "Traceback" in run(tmp_path, "-c", program.format("1 / 0")).stderr
+    assert run(tmp_path, "-c", program.format("open('gone')")).stderr.startswith("Error: [Errno 2]")
+    assert run(tmp_path, "-c", program.format("raise KeyboardInterrupt")).returncode == 130
 
 
 def test_a_runtime_that_does_not_load(tmp_path: Path) -> None:

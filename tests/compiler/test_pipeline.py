@@ -205,13 +205,8 @@ def test_a_wrong_artifact_is_caught(compiled: Compiled, tmp_path: Path) -> None:
 def test_an_interrupted_compile_leaves_no_bundle(tmp_path: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "edge_yolov9", "compile", str(DEMO), "--target", "onnx", "--precision", "int8"]
     command += ["--calibration", str(DATA), "-o", str(tmp_path / "b")]
-    with subprocess.Popen(
-        command,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
-    ) as p:
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as p:
         assert p.stderr is not None
         for line in p.stderr:
             if "export ONNX" in line:
