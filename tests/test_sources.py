@@ -82,7 +82,9 @@ def test_a_video(video):
     source.close()
 
 
-@pytest.mark.parametrize("name", ["v%03d.mp4", "2024-05-01T10:00:00.mp4", "a ! b#c?d@e ü.mp4", "0", "env:HOME", "-v"])
+@pytest.mark.parametrize(
+    "name", ["v%03d.mp4", "2024-05-01T10:00:00.mp4", "a ! b#c?d@e ü.mp4", "0", "env:HOME", "-v", " a "]
+)
 def test_a_film_of_any_name_is_that_film(video, tmp_path, monkeypatch, name):
     shutil.copy(video, tmp_path / "v000.mp4")
     (tmp_path / "v000.mp4").write_bytes(b"another")
@@ -105,6 +107,9 @@ def test_a_number_is_a_camera_where_no_file_has_its_name(camera, tmp_path, monke
         assert (folder.kind, source.kind) == ("folder", "live")
     with pytest.raises(SourceError, match="no source '1'"):
         open_source(Path("1"))
+    (tmp_path / "2").mkdir()
+    with pytest.raises(SourceError, match=r"2 holds no image.*camera 2 is /dev/video2"):
+        open_source("2")
 
 
 @pytest.mark.parametrize("suffix", ["", ".jpg", ".mp4", ".yaml"])
@@ -150,7 +155,7 @@ def test_what_is_no_source(folder, capfd):
         (folder / "notes.txt", "neither an image nor a video"),
         (folder / "empty", "holds no image"),
         (97, "camera 97 does not open"),
-        ("97", "camera 97 does not open"),
+        ("97", r"camera 97 does not open.*write its path, \./97"),
         (-1, "no source"),
         (np.zeros((9, 9, 3), np.uint8), "as text, path or camera index, got ndarray"),
         (None, "got NoneType"),

@@ -16,7 +16,7 @@ import cv2
 from edge_yolov9.errors import SourceError
 from edge_yolov9.images import IMAGE_SUFFIXES, image_files, read_image
 from edge_yolov9.system.closing import Closing
-from edge_yolov9.text import shown
+from edge_yolov9.text import printable, shown
 from edge_yolov9.video.address import PIPELINE, Address, read_address
 from edge_yolov9.video.capture import Capture, OpenCVCapture, open_film, open_url
 from edge_yolov9.video.gstreamer import ENDS, open_pipeline
@@ -141,11 +141,11 @@ def open_source(
             f"expected a source as text, path or camera index, got {type(spec).__name__}; call detect(frame) or "
             "detect.batch(frames) for frames of your own"
         )
-    address = Address(str(spec).strip())
-    if not (isinstance(spec, Path) or _on_disk(address.text)):
-        address = read_address(address.text)
-    text = address.text
-    if _on_disk(text) and not isinstance(spec, Integral):
+    index, text = isinstance(spec, Integral), str(spec)
+    if not isinstance(spec, Path) and (index or not _on_disk(text)):
+        text = read_address(text.strip()).text
+    address = Address(text)
+    if not index and _on_disk(text):
         return _from_path(Path(text), broken)
     if isinstance(spec, Path) and not DEVICE.match(text):
         raise _no_source(address)
@@ -182,7 +182,8 @@ def _from_address(address: Address, latest: bool | None, status: Callable[[Statu
     open_capture: Callable[[], Capture]
     if re.fullmatch(r"\d{1,9}", text):  # OpenCV crashes on a negative index
         address = Address(f"camera {int(text)}")
-        open_capture = partial(OpenCVCapture, address.text, int(text))
+        hint = f"; for a file or folder {text} write its path, ./{text}"
+        open_capture = partial(OpenCVCapture, address.text, int(text), hint=hint)
     elif PIPELINE.search(text):
         open_capture, live = partial(open_pipeline, text, address.short), not ENDS.search(text)
     elif re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
@@ -204,7 +205,9 @@ def _no_source(address: Address) -> SourceError:
 def _folder(path: Path, broken: Report | None) -> Source:
     files = image_files(path)
     if not files:
-        raise SourceError(f"{path} holds no image; expected files ending in {', '.join(sorted(IMAGE_SUFFIXES))}")
+        camera = f"; camera {path} is /dev/video{path}" if re.fullmatch(r"\d{1,9}", str(path)) else ""
+        expected = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise SourceError(f"{printable(path)} holds no image; expected files ending in {expected}{camera}")
     return Source(str(path), "folder", _images(files, broken), total=len(files))
 
 

@@ -1,4 +1,5 @@
 import resource
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,3 +26,12 @@ def test_a_video_that_did_not_fit_on_the_disk_is_an_error(tmp_path):
     with pytest.raises(InputError, match="is the disk full"):
         save_on_a_full_disk(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["10:00", "a ! b", "http:x", "v%03d"])
+def test_folders_and_films_of_any_name_are_saved(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / f"{name}.avi").write_bytes(b"a film")
+    with Saver(Path(name), Source(f"{name}.avi", "video", iter(()), fps=5)) as saver:
+        saver.write(Frame(np.zeros((48, 64, 3), np.uint8), "film", 0, 0.0), np.zeros((48, 64, 3), np.uint8))
+    assert [file.name for file in (tmp_path / name).iterdir()] == [f"{name}.mp4"]

@@ -43,7 +43,7 @@ class Saver:
         make_folder("--save", folder, names, lambda: sources)
         self._folder = folder
         self._fps = source.fps or DEFAULT_FPS
-        named = source.kind == "video" and not re.search(r"://|\s!\s", source.name)
+        named = source.kind == "video" and path.is_file()
         stem = path.stem if named else re.sub(r"[^A-Za-z0-9]+", "-", source.name).strip("-")[:100]
         self._pictures = source.kind in ("image", "folder")
         self._video = folder / f"{stem}.mp4"
@@ -77,7 +77,7 @@ class Saver:
         if self._writer is None:
             fourcc = cv2.VideoWriter.fourcc(*"mp4v")
             try:
-                self._held, self._partial = open_partial(self._folder / "video", ".mp4")
+                self._held, self._partial = open_partial(self._folder.absolute() / "video", ".mp4")
             except OSError as error:
                 raise InputError(f"cannot save {self._video}: {error.strerror or error}") from None
             with quiet():
