@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
+import string
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import pytest
 
@@ -73,6 +74,32 @@ def pipelines(rng: random.Random) -> Iterator[str]:
         if " " not in url and "'" not in url and '"' not in url and "\\" not in url:
             yield f"rtspsrc location={url} latency=1 ! decodebin"
             yield f'rtspsrc location="{url}" ! decodebin'
+
+
+def raw_secrets(rng: random.Random) -> Iterator[tuple[str, str]]:
+    """(secret, text) with any printable characters in the secret, as written or percent-encoded."""
+    secret = "".join(rng.choice(string.printable[:95] + "é日") for _ in range(rng.randint(6, 14)))
+    host = rng.choice(["cam", "192.168.1.2", "cam.example.com:554", "[fe80::1]"])
+    user = rng.choice(["admin", "us er", "a@b", ""])
+    for written in (secret, quote(secret, safe=""), quote_plus(secret), "".join(f"%{b:02x}" for b in secret.encode())):
+        for text in (
+            f"rtsp://{user}:{{}}@{host}/live?a=1",
+            f"http://{{}}@{host}/x",
+            f"rtsp://{host}/x?{rng.choice(QUERY)}={{}}",
+            f"rtsp://{host}/user={user}&password={{}}&channel=1",
+            f"http://{host}/x?user=admin&pwd={{}}#part",
+        ):
+            yield written, text.format(written)
+
+
+def test_no_piece_of_a_secret_of_any_characters_is_shown() -> None:
+    rng = random.Random(1)
+    for _ in range(1500):
+        for written, text in raw_secrets(rng):
+            shown, rest = masked(text), text.replace(written, "")
+            pieces = [written[i : i + 6] for i in range(len(written) - 5)]
+            assert not [piece for piece in pieces if piece in shown and piece not in rest], (text, shown)
+            assert written not in repr(Address(text)) or written in rest
 
 
 def test_no_secret_is_ever_shown() -> None:

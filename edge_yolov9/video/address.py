@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -29,12 +29,20 @@ SECRET_NAMES = ("pin", "otp", "sid", "code", "user-id")
 """Names of secrets that are too short to look for inside others, or belong to one."""
 NAME = r"(?:[\w.~-]|%[0-9A-Fa-f]{2})+"
 ASSIGNMENT = re.compile(rf"(?<![\w.~%-])(?P<name>{NAME})\s*=\s*")
-NEXT_ASSIGNMENT = re.compile(rf"[&;]{NAME}=")
+NEXT_ASSIGNMENT = re.compile(
+    r"[&;](?:channel|ch|stream|streamtype|subtype|profile|proto|transport|unicast|multicast|mode|codec|resolution|res|"
+    r"size|width|height|fps|rate|quality|latency|timeout|user|username|format|type|id|camera|cam|video|audio)=",
+    re.IGNORECASE,
+)
+"""What certainly ends the value of a secret in a query. A password may hold & and = itself."""
 LITERAL_PATH = re.compile(r"\.{0,2}/(?!/)|~|[A-Za-z]:[/\\]")
 SCHEME = re.compile(r"[A-Za-z][\w+.-]+[:;]+[/\\]*|(?:[A-Za-z][\w+.-]*)?[:;]*[/\\]{2,}")
 """The beginning of a URL, also one that is mistyped."""
 INNER_SCHEME = re.compile(r"(?<![\w+.-])[A-Za-z][\w+.-]*:[/\\]+")
 ADDRESS = r"(?:\d+\.\d+\.\d+\.\d+|\[[0-9A-Fa-f:.%]+\]|localhost)"
+DOTTED = r"[\w-]+(?:\.[\w-]+)+"
+HOST = rf"{ADDRESS}|{DOTTED}|[\w-]+:\d"
+"""The beginning of a host."""
 PIPELINE = re.compile(r"\s!\s")
 ATOM = r"""(?:'[^']*(?:'|$)|"(?:\\.|[^"\\])*(?:"|$)|\\.|[^\s'"\\]|\\$)+"""
 WORD = re.compile(rf"({ATOM}(?:(?:(?<==)\s+(?!!)|\s+(?==)){ATOM})*)(\s*)", re.DOTALL)
@@ -46,7 +54,7 @@ QUOTED = re.compile(r"""'([^']*)'?|"((?:\\.|[^"\\])*)"?|\\(.)""", re.DOTALL)
 class Address:
     """A source's text."""
 
-    text: str
+    text: str = field(repr=False)
     """What opens it; it may hold a password."""
 
     @property
@@ -154,7 +162,7 @@ def _masked_word(match: re.Match[str]) -> str:
 
 
 def _without_values(text: str) -> str:
-    """Values of secrets: to the next ``&name=``, for a password may hold an & itself."""
+    """Values of secrets, each to what certainly ends it."""
     parts, at = [], 0
     for match in ASSIGNMENT.finditer(text):
         if match.start() >= at and _is_secret(match["name"]):
@@ -200,6 +208,9 @@ def _credentials_end(rest: str) -> int:
     end = rest.rfind("@") + 1
     place = re.match(r"[^/\\?#]*", rest)
     host = place.group() if place else ""
-    certain = rf"{ADDRESS}(:\d{{1,5}})?|[\w-]+(\.[\w-]+)+"
-    in_path = "@" not in host and ":" not in rest[len(host) : end] and re.fullmatch(certain, host)
-    return 0 if in_path else end
+    path = rest[len(host) : end]
+    if "@" in host or ":" in path:
+        return end
+    is_address = re.fullmatch(rf"{ADDRESS}(:\d{{1,5}})?", host)
+    is_name = re.fullmatch(DOTTED, host) and re.fullmatch(r"(/[^?#]*)?/@", path) and not re.match(HOST, rest[end:])
+    return 0 if is_address or is_name else end

@@ -76,8 +76,8 @@ class OpenCVCapture:
         start = time.monotonic()
         try:
             fine, image = self._device.read()
-        except cv2.error as error:
-            raise SourceError(f"{self._name}: OpenCV failed to read a frame") from error
+        except cv2.error:  # its own words may hold what the name leaves out
+            raise SourceError(f"{self._name}: OpenCV failed to read a frame") from None
         if time.monotonic() - start > 0.9 * self._patience:
             raise SourceError(f"{self._name}: no frame for {self._patience} s")
         return np.asarray(image, np.uint8) if fine else None
