@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -32,6 +33,31 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Training first: its data loader forks, and a fork can crash once OpenVINO has threads in the process."""
     items.sort(key=lambda item: "train" not in item.path.parts)
+
+
+def unexpected_skips(reports: list[pytest.TestReport], allowed: Path) -> list[str]:
+    """``test: reason`` of every skipped test whose reason no line of ``allowed`` matches."""
+    lines = [line for line in allowed.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+    skipped = []
+    for report in reports:
+        _, _, reason = report.longrepr  # type: ignore[misc] # of a skipped test: file, line, reason
+        reason = reason.removeprefix("Skipped: ")
+        if not any(re.search(line, reason) for line in lines):
+            skipped.append(f"{report.nodeid}: {reason}")
+    return skipped
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where EDGE_YOLOV9_SKIPS names a file of reasons (as .ci/run does), a test that skips for another one fails the run."""
+    allowed = os.environ.get("EDGE_YOLOV9_SKIPS")
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not allowed or reporter is None or session.exitstatus != 0:
+        return
+    skipped = unexpected_skips(reporter.stats.get("skipped", []), ROOT / allowed)
+    for line in skipped:
+        reporter.write_line(f"unexpected skip: {line}", red=True)
+    if skipped:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session")
