@@ -1,4 +1,4 @@
-"""A few seconds of the fuzzing that ``tests/fuzz/checkpoint.py`` does for as long as one likes."""
+"""A little of what ``checkpoint.py`` and ``mutations.py`` do for as long as one likes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Compiled
+from tests.fuzz import mutations
 
 
 def test_the_checkpoint_reader_withstands_fuzzing(tmp_path: Path) -> None:
@@ -19,3 +20,24 @@ def test_the_checkpoint_reader_withstands_fuzzing(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "stat::number_of_executed_units" in done.stderr or "Done" in done.stderr, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("name", mutations.KINDS)
+def test_mutated_input_is_opened_or_refused_in_a_line(
+    name: str, compiled: Compiled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind, _, target = name.partition("-")
+    if kind in ("manifest", "model"):
+        monkeypatch.setenv("EDGE_YOLOV9_TEST_BUNDLES", str(compiled(target, "int8").parent))
+    assert mutations.campaign(name, 20, 0, tmp_path / name) == []
+
+
+def test_the_campaign_sees_a_crash_a_traceback_and_a_long_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kind that answers each way; the campaign goes on behind a process that ended."""
+    monkeypatch.setattr(mutations, "MODULE", "tests.fuzz.bad_kind")
+    monkeypatch.setattr(mutations, "MOST_SECONDS", 5)
+    crash, hang, traceback, line = mutations.campaign("bad", 5, 0, tmp_path / "bad")
+    assert "bad 1: ended, exit code -6" in crash
+    assert "bad 2: no answer in 5 s" in hang
+    assert "bad 3: ZeroDivisionError" in traceback
+    assert "bad 4: a line of 5000 letters" in line
