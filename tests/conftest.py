@@ -48,7 +48,7 @@ def unexpected_skips(reports: list[pytest.TestReport], allowed: Path) -> list[st
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Where EDGE_YOLOV9_SKIPS names a file of reasons (as .ci/run does), a test that skips for another one fails the run."""
+    """Where EDGE_YOLOV9_SKIPS names a file of reasons (.ci/run), a test that skips for another one fails the run."""
     allowed = os.environ.get("EDGE_YOLOV9_SKIPS")
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if not allowed or reporter is None or session.exitstatus != 0:
