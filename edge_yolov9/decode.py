@@ -130,7 +130,7 @@ def suppress(boxes: Floats, scores: Floats, classes: NDArray[np.int64], options:
         xywh[:, 2:] -= xywh[:, :2]
         # the threshold on scores has been applied already; 0 keeps every candidate
         kept = cv2.dnn.NMSBoxesBatched(xywh.tolist(), scores.tolist(), classes.tolist(), 0.0, options.iou)
-        index = np.asarray(kept, np.int64).reshape(-1)
+        index: NDArray[np.int64] = np.asarray(kept, np.int64).reshape(-1)
         index = index[np.argsort(-scores[index], kind="stable")][: options.max_detections]
     else:
         index = np.arange(min(len(scores), options.max_detections))

@@ -38,8 +38,7 @@ def points(text: str) -> list[Point]:
 class Counter:
     """The line and the zone of one picture size."""
 
-    def __init__(self, line: list[Point], zone: list[Point] | None, size: tuple[int, int]) -> None:
-        height, width = size
+    def __init__(self, line: list[Point], zone: list[Point] | None, height: int, width: int) -> None:
         (start, end), corners = (self._pixels(part, width, height) for part in (line[:2], zone or []))
         self.line = LineCounter(start, end, margin=max(2, height / 100))
         self.zone = ZoneCounter(corners) if corners else None
@@ -92,7 +91,7 @@ def main() -> None:
         stream = stack.enter_context(detect.stream(options.source, track=True))
         for frame, found in stream:
             assert stream.frame is not None  # what was just delivered
-            counter = counter or Counter(options.line, options.zone, frame.shape[:2])
+            counter = counter or Counter(options.line, options.zone, *frame.shape[:2])
             found = found.select(found.class_id == detect.names.index(options.name))
             counter.update(found, stream.frame.timestamp)
             if server is not None:

@@ -72,6 +72,7 @@ def biases(
         rounded = ranges[graph.group[source]].rounded(values, scheme)
         wanted = channel_sums(kernel, channels) @ values.mean(axis=0)
         got = channel_sums(rounded_weights(limited.get(name, kernel), scheme), channels) @ rounded.mean(axis=0)
-        changed[node.input[2]] = np.asarray(graph.constants[node.input[2]] + wanted - got, np.float32)
+        bias = graph.constants[node.input[2]].astype(np.float32)
+        changed[node.input[2]] = np.asarray(bias + wanted - got, np.float32)
         changed |= {name: limited[name]} if name in limited else {}
     return changed
