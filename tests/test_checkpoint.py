@@ -242,6 +242,21 @@ def test_another_network_in_a_torch_file_is_refused(zipped: bool, tmp_path: Path
         assert says in refusal(path)
 
 
+def test_a_flipped_bit_in_our_weights_is_seen(tmp_path: Path) -> None:
+    """The file says what its weights hash to; one of before, which does not, opens."""
+    file = tmp_path / "a.safetensors"
+    save(load(DEMO), file)
+    data = bytearray(file.read_bytes())
+    for at in (len(data) // 2, len(data) - 1000):  # the lowest bit of a number stays finite
+        data[at & ~3] ^= 1
+        file.write_bytes(data)
+        with pytest.raises(CheckpointError, match="its weights are not those of its digest"):
+            load(file)
+        data[at & ~3] ^= 1
+    file.write_bytes(data)
+    load(file)
+
+
 @pytest.mark.filterwarnings("ignore:Couldn't retrieve source code")
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.9, 0.9999])
 @pytest.mark.parametrize("kind", ["ours", "zip", "legacy"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -102,6 +103,7 @@ def save(checkpoint: Checkpoint, path: str | Path, half: bool = False) -> None:
         "names": json.dumps(checkpoint.names, ensure_ascii=False),
         "input_size": json.dumps(checkpoint.input_size),
         "facts": json.dumps(checkpoint.facts, ensure_ascii=False),
+        "weights_sha256": _digest(tensors),
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,6 +118,15 @@ def _stored(key: str, value: Tensor, half: bool) -> Tensor:
     if not bool(torch.isfinite(value).all()):
         raise CheckpointError(f"{key} is not finite{' in float16' if half else ''}; nothing was written")
     return value.contiguous()
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of names, types, shapes and values, in the order of the names."""
+    digest = hashlib.sha256()
+    for key, value in sorted(tensors.items()):
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _load_safetensors(path: Path, given: Given) -> Checkpoint:
@@ -133,6 +144,8 @@ def _load_safetensors(path: Path, given: Given) -> Checkpoint:
     except (SafetensorError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path} is truncated or damaged ({short(error)}); fetch it again") from None
     _check_finite(path, tensors)
+    if metadata.get("weights_sha256") not in (None, _digest(tensors)):  # None: of before there were digests
+        raise CheckpointError(f"{path} is damaged (its weights are not those of its digest); fetch it again")
     model = build(variant, len(own_names), options)
     model.load_state_dict(tensors)
     return Checkpoint(model.eval(), own_names, input_size, facts)
