@@ -277,7 +277,7 @@ def _made(make: Callable[..., object], key: str, *values: object, **named: objec
 def _value(hint: Any, value: Any, key: str) -> Any:
     """``value`` as the type ``hint`` wants it, or ValueError."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if isinstance(hint, type) and issubclass(hint, TextValue):
+    if origin is None and isinstance(hint, type) and issubclass(hint, TextValue):  # Python 3.10: tuple[int] is a type
         return _made(hint.from_text, key, _simple(str, value, key))
     if dataclasses.is_dataclass(hint):
         return _object(hint, value, key)
