@@ -50,6 +50,10 @@ class SourceError(InputError):
     """An image, video or camera does not open or decode."""
 
 
+class DepthError(SourceError):
+    """An image has 16 bits a pixel and uses the lower ones alone: read as 8 bits it would be nearly black."""
+
+
 class BundleError(EdgeYoloError):
     """A bundle is missing, changed, incomplete or of another schema."""
 

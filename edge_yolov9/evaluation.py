@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from edge_yolov9 import registry
-from edge_yolov9.data import load_data
+from edge_yolov9.data import check_names, load_data, read_data
 from edge_yolov9.decode import DecodeOptions
 from edge_yolov9.detector import checked_options
 from edge_yolov9.errors import CheckpointError, InputError
-from edge_yolov9.scoring.accuracy import Accuracy, Detect, score
+from edge_yolov9.scoring.accuracy import Accuracy, Detect, check_labelled, score
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ def evaluate(
     max_detections: int = 300,
     runtime: str | None = None,
     key: str | Path | None = None,
+    strict: bool = False,
     progress: Callable[[int, int], None] | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Evaluation:
@@ -84,8 +85,9 @@ def evaluate(
         max_detections: most boxes per image.
         runtime: the target whose session runs a bundle; its own when None, or a stand-in where that is not installed.
         key: public key of minisign that must have signed a bundle; see :mod:`edge_yolov9.bundle.signing`.
+        strict: whether a problem in the data is an error.
         progress: is called with images done and images in all.
-        report: is told in a line when a stand-in measures.
+        report: is told in a line of each problem in the data, and when a stand-in measures.
 
     Raises:
         InputError: an option is out of range, or does not go with the kind of model.
@@ -94,10 +96,12 @@ def evaluate(
     """
     options = checked_options(confidence, iou, max_detections, multi_label=True)
     dataset = load_data(Path(data))
-    images = dataset.split(split)
     with _opened(Path(model), options, input_size, runtime, key, dataset.names) as (detect, names, subject):
+        check_names(names, dataset.names)
+        images = read_data(dataset, (split,), strict=strict, tell=report).splits[split]
+        check_labelled(images, Path(data))
         if subject.note:
-            report(subject.note)
+            report(f"Note: {subject.note}")
         accuracy = score(detect, images, names, progress)
     return Evaluation(Path(model), subject, Path(data), split, options, accuracy)
 

@@ -5,6 +5,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+JPEG, PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
+"""First bytes of a file."""
+ORIENTATION, TURNED = 274, (5, 6, 7, 8)
+"""EXIF's tag, and its values that exchange height and width."""
+
 TIFF_KINDS = {
     b"II*\0": ("<", "H", "I", 2, 12),
     b"MM\0*": (">", "H", "I", 2, 12),
@@ -20,7 +25,7 @@ TIFF_MOST_ENTRIES = 4096
 def claimed_size(data: bytes) -> tuple[int, int] | None:
     """(height, width) in pixels that a decoder would make room for; None where it is no picture that has them."""
     try:
-        if data[:2] == b"\xff\xd8":
+        if data[:2] == JPEG:
             return _jpeg(data)
         if data[:8] == b"\x89PNG\r\n\x1a\n":
             width, height = struct.unpack_from(">II", data, 16)
@@ -37,24 +42,52 @@ def claimed_size(data: bytes) -> tuple[int, int] | None:
     return abs(height), abs(width)
 
 
-def _jpeg(data: bytes) -> tuple[int, int] | None:
+def upright_size(data: bytes) -> tuple[int, int] | None:
+    """:func:`claimed_size` after a decoder has turned the picture by its EXIF tag; None where only decoding tells."""
+    size = claimed_size(data)
+    if size is None or data[:2] == JPEG:
+        return size[::-1] if size is not None and _orientation(data) in TURNED else size
+    exif = data[:4] in TIFF_KINDS or b"eXIf" in data or b"EXIF" in data
+    return None if exif else size
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """(marker, where it begins) of a JPEG's segments up to its pixels."""
     at = 2
-    while at < len(data):
+    while at + 1 < len(data):
         if data[at] != 0xFF:  # rubbish between segments, which decoders pass over
             at = data.find(b"\xff", at)
-            if at < 0:
-                return None
+            if at < 0 or at + 1 >= len(data):
+                return
         marker = data[at + 1]
         if marker == 0xFF or marker <= 0x01 or 0xD0 <= marker <= 0xD8:  # filling, or a marker without a length
             at += 1 if marker == 0xFF else 2
             continue
+        yield marker, at
+        if marker in (0xD9, 0xDA) or at + 4 > len(data):
+            return
+        at += 2 + struct.unpack_from(">H", data, at + 2)[0]
+
+
+def _jpeg(data: bytes) -> tuple[int, int] | None:
+    for marker, at in _segments(data):
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack_from(">HH", data, at + 5)
             return height, width
-        if marker in (0xD9, 0xDA):
-            return None
-        at += 2 + struct.unpack_from(">H", data, at + 2)[0]
     return None
+
+
+def _orientation(data: bytes) -> int:
+    """EXIF's orientation of a JPEG; 1 where it states none."""
+    for marker, at in _segments(data):
+        if marker == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0" and data[at + 10 : at + 14] in TIFF_KINDS:
+            length = struct.unpack_from(">H", data, at + 2)[0]
+            try:
+                tags = dict(_tiff_integers(data[at + 10 : at + 2 + length]))
+            except (struct.error, IndexError):
+                return 1
+            return tags.get(ORIENTATION, 1)
+    return 1
 
 
 def _webp(data: bytes) -> tuple[int, int] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_yolov9.errors import SourceError
+from edge_yolov9.errors import DepthError, SourceError
 from edge_yolov9.files import open_regular, read_regular
-from edge_yolov9.headers import claimed_size
+from edge_yolov9.headers import JPEG, PNG, TIFF_KINDS, claimed_size, upright_size
 from edge_yolov9.text import brief, shown
 from edge_yolov9.whole import is_whole, with_more_data
 
@@ -44,13 +43,31 @@ def read_image(path: str | Path) -> Image:
 
     Raises:
         SourceError: the file is missing, is no regular file, has too many pixels, or does not decode.
+        DepthError: it has 16 bits a pixel, and the upper ones are empty.
     """
-    file, most = Path(path), most_pixels()
+    file = Path(path)
+    return decode(read_content(file), file)
+
+
+def read_content(file: Path) -> bytes:
+    """The bytes of an image file.
+
+    Raises:
+        SourceError: the file is missing, is no regular file, or is too large.
+    """
     try:
-        content = read_regular(file, MOST_BYTES_PER_PIXEL * most)
+        return read_regular(file, MOST_BYTES_PER_PIXEL * most_pixels())
     except (OSError, ValueError) as error:
         raise _unreadable(file, error) from None
-    size = claimed_size(content)
+
+
+def decode(content: bytes, file: Path, coarse: bool = False) -> Image:
+    """The image in the bytes of ``file``: (H, W, 3) uint8 BGR; or, to judge it soon, a smaller grey one.
+
+    Raises:
+        SourceError, DepthError: as for :func:`read_image`; both forms are refused alike.
+    """
+    most, size = most_pixels(), claimed_size(content)
     if size is not None and size[0] * size[1] > most:
         raise SourceError(
             f"{brief(file)} has {size[1]} x {size[0]} pixels, expected {most} in all at most; make it smaller, or set "
@@ -58,10 +75,28 @@ def read_image(path: str | Path) -> Image:
         )
     if size is not None and not is_whole(content):
         raise SourceError(f"{brief(file)} does not decode: the file ends before the picture does; copy it again")
-    image = None if size is None else decoded(content)
+    small = cv2.IMREAD_REDUCED_GRAYSCALE_8 if content[:2] == JPEG else cv2.IMREAD_GRAYSCALE
+    image = None if size is None else decoded(content, small if coarse else cv2.IMREAD_COLOR)
     if image is None:
         raise SourceError(f"{brief(file)} does not decode as an image; expected JPEG, PNG, BMP, WebP or TIFF")
+    if content[:4] in TIFF_KINDS or (content[:8] == PNG and content[24:25] == b"\x10"):
+        _check_depth(content, file)
     return image
+
+
+def _check_depth(content: bytes, file: Path) -> None:
+    """Refuse 10, 12 or 14 bits that lie in the lower end of 16: eight bits of them would be nearly black."""
+    with quiet():
+        deep = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if deep is None or deep.dtype != np.uint16:
+        return
+    largest = int(deep.max())
+    if 0 < largest < 1 << 14 and (deep % 257).any():
+        bits = largest.bit_length()
+        raise DepthError(
+            f"{brief(file)} has 16 bits a pixel and values up to {largest} alone ({bits} bits): as 8 bits it would be "
+            f"nearly black; expected 8 bits, or values up to 65535: multiply them by {2 ** (16 - bits)}"
+        )
 
 
 def decoded(content: bytes, flags: int = cv2.IMREAD_COLOR) -> Image | None:
@@ -74,7 +109,7 @@ def decoded(content: bytes, flags: int = cv2.IMREAD_COLOR) -> Image | None:
     if not is_whole(content):
         return None
     image = _pixels(content, flags)
-    if image is None or content[:2] != b"\xff\xd8" or not _ends_grey(image, 1):
+    if image is None or content[:2] != JPEG or not _ends_grey(image, 1):
         return image
     full = image if flags == cv2.IMREAD_COLOR else _pixels(content, cv2.IMREAD_COLOR)
     if full is None or not _ends_grey(full, 8):
@@ -129,7 +164,7 @@ def image_size(path: Path) -> tuple[int, int]:
             head = file.read(1 << 16)
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from None
-    size = _jpeg_size(head)
+    size = upright_size(head) if head[:2] == JPEG else None
     if size is None:
         height, width = read_image(path).shape[:2]
         size = (height, width)
@@ -137,30 +172,42 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def image_files(folder: Path, recursive: bool = False) -> list[Path]:
-    """The images of a folder by suffix, in natural order ("2.jpg" before "10.jpg"); hidden files are left out."""
-    found = folder.rglob("*") if recursive else folder.iterdir()
+    """The images of a folder by suffix, in natural order ("2.jpg" before "10.jpg"); hidden files are left out.
+
+    With ``recursive`` those of its subfolders, too, also behind links; a folder that is reached twice is read once.
+    """
+    found = _walk(folder) if recursive else folder.iterdir()
     files = [file for file in found if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")]
     return sorted((file for file in files if file.is_file()), key=natural_order)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Files of a folder and its subfolders. Of several ways to one folder that without a link counts."""
+    seen: set[tuple[int, int]] = set()
+    waiting, linked = [folder], list[Path]()
+    while waiting or linked:
+        place = waiting.pop() if waiting else linked.pop(0)
+        try:
+            own = place.stat()
+            entries = list(os.scandir(place))
+        except OSError:
+            continue
+        if own.st_ino and (own.st_dev, own.st_ino) in seen:
+            continue
+        seen.add((own.st_dev, own.st_ino))
+        for entry in entries:
+            if not entry.is_dir():
+                yield place / entry.name
+            elif entry.is_symlink():
+                linked.append(place / entry.name)
+            else:
+                waiting.append(place / entry.name)
 
 
 def natural_order(path: Path) -> tuple[list[tuple[int, str]], str]:
     """Sort key: numbers by value, the rest by letter; the path itself breaks ties."""
     parts = re.findall(r"\d+|\D+", path.as_posix())
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts], path.as_posix()
-
-
-def _jpeg_size(head: bytes) -> tuple[int, int] | None:
-    """(height, width) from a JPEG's frame header; None where it is not in ``head`` or an EXIF tag might turn it."""
-    at = 2
-    while head[:2] == b"\xff\xd8" and at + 9 <= len(head) and head[at] == 0xFF:
-        marker, length = head[at + 1], struct.unpack_from(">H", head, at + 2)[0]
-        if marker == 0xE1:
-            return None
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", head, at + 5)
-            return (height, width) if height and width else None
-        at += 2 + length
-    return None
 
 
 @contextmanager

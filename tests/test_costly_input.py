@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from edge_yolov9.data import load_data
-from edge_yolov9.data.labels import read_coco, read_yolo
+from edge_yolov9.data.coco import read_coco
+from edge_yolov9.data.labels import read_yolo
 from edge_yolov9.errors import DataError, SourceError
 from edge_yolov9.headers import claimed_size
 from edge_yolov9.images import MOST_PIXELS, image_size, read_image
@@ -177,7 +178,7 @@ def test_ten_thousands_of_categories(tmp_path: Path) -> None:
     data = {"images": [{"id": 1, "file_name": "1.jpg"}], "categories": categories, "annotations": []}
     (tmp_path / "coco.json").write_text(json.dumps(data))
     program = (
-        "import sys, pathlib; from edge_yolov9.data.labels import read_coco\n"
+        "import sys, pathlib; from edge_yolov9.data.coco import read_coco\n"
         f"print(len(read_coco(pathlib.Path(sys.argv[1]), tuple(f'name {{i}}' for i in range({count})))))"
     )
     done = [sys.executable, "-c", program, str(tmp_path / "coco.json")]

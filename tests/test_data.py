@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from edge_yolov9.data import check_names, image_paths, load_data
-from edge_yolov9.data.labels import read_coco, read_yolo
+from edge_yolov9.data.coco import read_coco
+from edge_yolov9.data.labels import read_yolo
 from edge_yolov9.errors import CalibrationError, DataError
 from tests.conftest import DATA, EXAMPLES
 
@@ -195,7 +196,7 @@ def test_malformed_data_files(tmp_path, text, message):
 def test_files_that_are_not_there(yolo):
     with pytest.raises(DataError, match="cannot read the data file"):
         load_data(yolo / "none.yaml")
-    (yolo / "bytes.yaml").write_bytes(b"\xff\xfe\x00names")
+    (yolo / "bytes.yaml").write_bytes(b"\xff\x00names")
     with pytest.raises(DataError, match="not YAML"):
         load_data(yolo / "bytes.yaml")
     (yolo / "list.txt").write_text("images/val/2.jpg\nimages/val/3.jpg\n")
@@ -207,7 +208,7 @@ def test_files_that_are_not_there(yolo):
         ("empty", "holds no image"),
         ("unlabelled", "no image of val has labels"),
         ("images/val/2.jpg", "neither a folder nor a text file"),
-        ([3], "must name a folder"),
+        ([[3]], "must name a folder"),
         ({"images": "images/val"}, "annotations: COCO.json"),
         ({"images": "images/val", "annotations": "gone.json"}, "cannot read annotations"),
         ({"images": "gone", "annotations": "gone.json"}, "does not exist"),

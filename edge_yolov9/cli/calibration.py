@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from edge_yolov9.cli.common.data import strict_option, tell
 from edge_yolov9.cli.common.terminal import echo
 
 
@@ -32,21 +33,23 @@ def calibration() -> None:
     show_default=True,
     help="Seed of the draw between images that add the same.",
 )
+@strict_option
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="File that becomes the recipe, NAME.toml."
 )
-def select(data: Path, split: str, number: int, seed: int, output: Path) -> None:
+def select(data: Path, split: str, number: int, seed: int, strict: bool, output: Path) -> None:
     """Choose images that show every class and object size, dark and bright, nothing twice.
 
     Use it with: edge-yolov9 compile ... --calibration RECIPE=FOLDER
     """
     from edge_yolov9.compiler.calibration import recipe
     from edge_yolov9.compiler.calibration.selection import select as choose
-    from edge_yolov9.data import load_data
+    from edge_yolov9.data import read_data
     from edge_yolov9.data.inputs import files_of
     from edge_yolov9.outputs import check_file
 
     check_file("-o", output, lambda: files_of(data))
-    chosen, folder = choose(load_data(data).split(split), data.stem, number, seed)
+    images = read_data(data, (split,), strict=strict, tell=tell).splits[split]
+    chosen, folder = choose(images, data.stem, number, seed)
     recipe.write(chosen, output)
     echo(f"{output}: {len(chosen.images)} images; use --calibration {output}={folder}")

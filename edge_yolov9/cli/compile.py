@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_yolov9.cli.common.data import strict_option
 from edge_yolov9.cli.common.names import parse_names
 from edge_yolov9.cli.common.output import check_writable, write_json
 from edge_yolov9.cli.common.sizes import parse_size
@@ -82,6 +83,7 @@ BLIND = (
     help="Steps in which INT8 weights that lose too much are fine-tuned on the calibration images, without labels; "
     "0 for none.",
 )
+@strict_option
 @click.option("--json", "json_file", metavar="FILE", help="File for a copy of the manifest; - for standard output.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder that becomes the bundle.")
 def compile(checkpoint: Path, json_file: str | None, output: Path, **options: Any) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_yolov9.cli.common.data import strict_option, tell
 from edge_yolov9.cli.common.keys import key_option
 from edge_yolov9.cli.common.output import check_writable, write_json
 from edge_yolov9.cli.common.progress import text_progress
@@ -82,6 +83,7 @@ models_option = click.option(
 @click.argument("paths", metavar="BUNDLE|FILE...", nargs=-1, type=path)
 @data_option
 @split_option
+@strict_option
 @out_option
 @click.option("--seconds", default=60.0, show_default=True, help="Length of the sustained run, per bundle.")
 @click.option("--detections-only", is_flag=True, help="Write detections.json; report score finishes elsewhere.")
@@ -120,7 +122,7 @@ def report(paths: tuple[Path, ...], out: Path | None, json_file: str | None, **o
     elif options["compare"]:
         _compare(paths, outputs)
     elif options["score"]:
-        _score(paths, options["data"], options["split"], outputs)
+        _score(paths, options["data"], options["split"], outputs, options["strict"])
     else:
         _measure(paths, outputs, options)
 
@@ -130,12 +132,13 @@ def report(paths: tuple[Path, ...], out: Path | None, json_file: str | None, **o
 @click.argument("file", type=path)
 @data_option
 @split_option
+@strict_option
 @out_option
 @json_option
-def score(file: Path, data: Path | None, split: str, out: Path | None, json_file: str | None) -> None:
+def score(file: Path, data: Path | None, split: str, strict: bool, out: Path | None, json_file: str | None) -> None:
     """Score the detections.json FILE where labels and an evaluator are."""
     check_writable(json_file, lambda: _inputs((file,), data))
-    _score((file,), data, split, Outputs(out, json_file))
+    _score((file,), data, split, Outputs(out, json_file), strict)
 
 
 @report.subcommand
@@ -194,7 +197,7 @@ def _measure(paths: tuple[Path, ...], outputs: Outputs, options: dict[str, Any])
         raise InputError(f"--seconds must be positive, got {options['seconds']:g}")
     _exist(paths)
     alone = options["detections_only"]
-    images = runs.image_set(options["data"], options["split"], alone)
+    images = runs.image_set(options["data"], options["split"], alone, options["strict"], tell)
     again = paths == (outputs.out / "report.json",)  # the page is made again beside its own report.json
     _interrupted_by_sigterm()
     names = ["detections.json"] if alone else ["report.html", "report.md", *(() if again else ["report.json"])]
@@ -204,13 +207,13 @@ def _measure(paths: tuple[Path, ...], outputs: Outputs, options: dict[str, Any])
     _publish(run, outputs, outputs.out, alone, again)
 
 
-def _score(paths: tuple[Path, ...], data: Path | None, split: str, outputs: Outputs) -> None:
+def _score(paths: tuple[Path, ...], data: Path | None, split: str, outputs: Outputs, strict: bool) -> None:
     from edge_yolov9.report import run as runs
 
     if outputs.out is None:
         raise InputError("-o FOLDER is missing: where the report goes")
     _exist(paths)
-    images = runs.image_set(data, split, detections_only=False)
+    images = runs.image_set(data, split, False, strict, tell)
     if images is None or len(paths) != 1:
         raise InputError("report score takes one detections.json and --data DATA")
     _make_folder(outputs.out, [f"report.{ending}" for ending in ENDINGS], paths, data)

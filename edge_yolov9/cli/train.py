@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from edge_yolov9.cli.common.data import strict_option
 from edge_yolov9.train.settings import Settings
 
 TYPES: dict[str, type] = {"int": int, "float": float, "str": str, "int | None": int}
@@ -38,7 +39,7 @@ def setting_options(command: Command) -> Command:
 @click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Go on with the run in this folder.")
 @click.option("--pretrained", type=click.Path(path_type=Path), metavar="CHECKPOINT", help="Start from these weights.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or the number of a GPU.")
-@click.option("--strict", is_flag=True, help="Stop when the data check finds a problem.")
+@strict_option
 @click.option(
     "--weights-licence", metavar="TEXT", help="Licence of the weights, kept in the checkpoint and its bundles."
 )

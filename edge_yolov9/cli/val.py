@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from edge_yolov9.cli.common.data import strict_option
 from edge_yolov9.cli.common.keys import key_option, refuse_key
 from edge_yolov9.cli.common.output import check_writable, write_json
 from edge_yolov9.cli.common.progress import image_progress
@@ -24,6 +25,7 @@ from edge_yolov9.cli.common.terminal import echo, echo_lines
 @click.option("--max-detections", default=300, show_default=True, help="Most boxes per image.")
 @click.option("--runtime", metavar="TARGET", callback=known_target, help=RUNTIME_HELP)
 @key_option
+@strict_option
 @click.option("--json", "json_file", metavar="FILE", help="Write the figures there; - for standard output.")
 def val(
     model: Path,
@@ -35,6 +37,7 @@ def val(
     max_detections: int,
     runtime: str | None,
     key: str | None,
+    strict: bool,
     json_file: str | None,
 ) -> None:
     """COCO AP of CHECKPOINT or BUNDLE on one split of DATA: the twelve figures, and each class.
@@ -63,8 +66,9 @@ def val(
             max_detections=max_detections,
             runtime=runtime,
             key=key,
+            strict=strict,
             progress=advance,
-            report=lambda note: echo(f"Note: {note}", err=True),
+            report=lambda line: echo(line, err=True),
         )
     echo_lines(evaluation.accuracy.table(), err=json_file == "-")
     if json_file is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edge_yolov9.cli.common.data import tell
 from edge_yolov9.cli.common.terminal import echo, live
 
 if TYPE_CHECKING:
@@ -81,7 +82,9 @@ def _training_images(data: Path) -> tuple[Survey, int]:
     from edge_yolov9.train.check import splits, survey
 
     dataset = load_data(data)
-    return survey(*splits(dataset)), len(dataset.names)
+    found = survey(*splits(dataset))
+    found.findings.settle(strict=False, tell=tell)
+    return found, len(dataset.names)
 
 
 def _write(path: Path, data: bytes) -> None:

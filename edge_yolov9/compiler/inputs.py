@@ -19,7 +19,8 @@ from edge_yolov9.compiler.options import CompileOptions
 from edge_yolov9.compiler.prune import prune
 from edge_yolov9.compiler.reference import checked_input_size
 from edge_yolov9.compiler.stages import Stages
-from edge_yolov9.data import check_names, load_data
+from edge_yolov9.data import Split, check_names, load_data, read_data
+from edge_yolov9.data.reader import listed_split
 from edge_yolov9.errors import CalibrationError, DataError
 from edge_yolov9.model import RawHeads
 from edge_yolov9.model.session import TorchSession
@@ -43,6 +44,7 @@ class CompileInputs:
         """
         self.path, self.options, self.scratch, self.stages = path, options, scratch, stages
         self._load_data, self._open_recipe, self._gate_on = cache(load_data), cache(open_recipe), cache(self._open_gate)
+        self._read_data = cache(self._val)
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
@@ -155,19 +157,31 @@ class CompileInputs:
 
     def _choose(self, source: str | Path, count: int) -> CalibrationSet:
         seed, size, names = self.options.seed, self.input_size, self.checkpoint.names
-        return calibration.choose(source, count, seed, size, names, self._load_data, self._open_recipe)
+        images = calibration.choose(source, count, seed, size, names, self._load_data, self._open_recipe)
+        return calibration.usable(images, self.options.strict, self.stages.report)
 
     @cached_property
     def _implied(self) -> Gate | None:
         if self.options.calibration is None or not Path(self.options.calibration).is_file():
             return None
+        file = Path(self.options.calibration)
         try:
-            return self._gate_on(Path(self.options.calibration))
+            dataset = self._load_data(file)
+            check_names(self.checkpoint.names, dataset.names)
+            listed_split(dataset, "val")
         except DataError:
             return None
+        split = self._read_data(file)
+        return self._gate_on(file) if any(len(record.class_id) for record in split.images) else None
+
+    def _val(self, file: Path) -> Split:
+        """The val split of a DATA file, which is there."""
+        return read_data(self._load_data(file), ("val",), strict=self.options.strict, tell=self.stages.report).splits[
+            "val"
+        ]
 
     def _open_gate(self, file: Path) -> Gate:
-        split = self._load_data(file).split("val")
+        check_names(self.checkpoint.names, self._load_data(file).names)
+        split = self._read_data(file)
         check_labelled(split, file)
-        check_names(self.checkpoint.names, split.names)
         return Gate(self.reference, self.checkpoint.names, self.input_size, file, split, self.options.max_drop)

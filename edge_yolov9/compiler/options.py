@@ -33,6 +33,8 @@ class CompileOptions:
     """Steps in which INT8 weights that lose too much are fine-tuned on the calibration images; 0 for none."""
     names: tuple[str, ...] | None = None
     """Class names of a checkpoint that states none; those of ``data`` or ``calibration`` when None."""
+    strict: bool = False
+    """Whether a problem in the data is an error; otherwise a line of progress names it."""
     preset: str | None = None
     """What another program needs, written beside the model: one of the target's ``presets``."""
     target_options: Mapping[str, object] = field(default_factory=dict)

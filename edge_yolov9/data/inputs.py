@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_yolov9.data import YAML_SUFFIXES, Dataset, load_data
-from edge_yolov9.data.labels import label_file
+from edge_yolov9.data.places import label_file
 from edge_yolov9.data.reading import read_text
 from edge_yolov9.errors import EdgeYoloError
 from edge_yolov9.images import image_files

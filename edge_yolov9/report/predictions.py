@@ -14,6 +14,8 @@ import numpy as np
 
 from edge_yolov9.bundle import Bundle, sha256
 from edge_yolov9.data import Split, check_names, image_paths
+from edge_yolov9.data.findings import Tell
+from edge_yolov9.data.reader import usable_images
 from edge_yolov9.decode import EVALUATION, DecodeOptions
 from edge_yolov9.detections import Detections
 from edge_yolov9.images import read_image
@@ -42,7 +44,7 @@ class ImageSet:
     def keys(self) -> tuple[str, ...]:
         """Each image's path below the folder that holds them all: its name on every machine."""
         root = os.path.commonpath([path.parent.resolve() for path in self.paths])
-        return tuple(path.resolve().relative_to(root).as_posix() for path in self.paths)
+        return tuple((path.parent.resolve() / path.name).relative_to(root).as_posix() for path in self.paths)
 
     def check(self, names: tuple[str, ...]) -> None:
         """Refuse a model whose classes are not the data's.
@@ -54,19 +56,20 @@ class ImageSet:
             check_names(names, self.truth.names)
 
 
-def labelled(data: Path, split: str) -> ImageSet:
-    """A split of a DATA file that AP can be measured on; errors as for :func:`labelled_split`."""
-    truth = labelled_split(data, split)
+def labelled(data: Path, split: str, strict: bool = False, tell: Tell = lambda line: None) -> ImageSet:
+    """A split of a DATA file that AP can be measured on; arguments and errors as for :func:`labelled_split`."""
+    truth = labelled_split(data, split, strict=strict, tell=tell)
     return ImageSet(data.name, split, tuple(record.path for record in truth.images), truth)
 
 
-def unlabelled(data: Path, split: str) -> ImageSet:
+def unlabelled(data: Path, split: str, strict: bool = False, tell: Tell = lambda line: None) -> ImageSet:
     """The images of a split, of a folder (with its subfolders) or of a list; labels are not looked for.
 
     Raises:
         DataError: there is none, or a file is missing.
     """
-    return ImageSet(data.name, split, image_paths(data, split), None)
+    images = usable_images(image_paths(data, split), split, strict=strict, tell=tell)
+    return ImageSet(data.name, split, tuple(path for path, _ in images), None)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from edge_yolov9 import bundle as bundles
 from edge_yolov9.bench.child import TextProgress
 from edge_yolov9.bundle import Bundle, sha256
+from edge_yolov9.data.findings import Tell
 from edge_yolov9.errors import DataError, EdgeYoloError, InferenceError, InputError
 from edge_yolov9.report import document, evaluation, predictions
 from edge_yolov9.report.document import Column, Document
@@ -42,8 +43,10 @@ class Run:
         return document.make(self.columns, command), pictures
 
 
-def image_set(data: Path | None, split: str, detections_only: bool) -> ImageSet | None:
-    """The images that a report asks for; None without ``data``.
+def image_set(
+    data: Path | None, split: str, detections_only: bool, strict: bool = False, tell: Tell = lambda line: None
+) -> ImageSet | None:
+    """The images that a report asks for; None without ``data``. ``strict`` and ``tell`` as for :func:`read_data`.
 
     Raises:
         InputError: there is no evaluator here and one is needed.
@@ -54,13 +57,13 @@ def image_set(data: Path | None, split: str, detections_only: bool) -> ImageSet 
             raise InputError("--detections-only needs --data: a DATA file, or a folder of images")
         return None
     if detections_only:
-        return predictions.unlabelled(data, split)
+        return predictions.unlabelled(data, split, strict, tell)
     if importlib.util.find_spec("pycocotools") is None:
         raise InputError(
             "AP needs pycocotools, which is not installed here; add --detections-only and score elsewhere with "
             'edge-yolov9 report score, or run: pip install "edge-yolov9[val]"'
         )
-    return predictions.labelled(data, split)
+    return predictions.labelled(data, split, strict, tell)
 
 
 def measure_inputs(

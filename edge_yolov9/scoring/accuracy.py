@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_yolov9.data import Split, check_names, load_data
+from edge_yolov9.data import Split, check_names, read_data
+from edge_yolov9.data.findings import Tell
 from edge_yolov9.detections import Detections
 from edge_yolov9.errors import DataError
 from edge_yolov9.images import read_image
@@ -113,13 +114,13 @@ class Accuracy:
         return f"{figures}\n\n{table([('class', 'AP', 'AP50', 'objects'), *classes])}"
 
 
-def labelled_split(data: Path, name: str) -> Split:
-    """A split of a DATA file that AP can be measured on.
+def labelled_split(data: Path, name: str, *, strict: bool = False, tell: Tell = lambda line: None) -> Split:
+    """A split of a DATA file that AP can be measured on; arguments as for :func:`read_data`.
 
     Raises:
         DataError: it cannot be read, is empty, or nothing in it is labelled.
     """
-    split = load_data(data).split(name)
+    split = read_data(data, (name,), strict=strict, tell=tell).splits[name]
     check_labelled(split, data)
     return split
 
@@ -131,8 +132,10 @@ def check_labelled(split: Split, data: Path) -> None:
         DataError: nothing in it is labelled.
     """
     if not any(len(record.class_id) and not record.iscrowd.all() for record in split.images):
+        crowds = sum(int(record.iscrowd.sum()) for record in split.images)
+        why = f": its {crowds} objects are crowd regions (iscrowd), which no detection can match" if crowds else ""
         raise DataError(
-            f"no object is labelled in the {split.name} split of {data}, so there is no AP to measure on it"
+            f"no object is labelled in the {split.name} split of {data}, so there is no AP to measure on it{why}"
         )
 
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_yolov9.data.labels import Outline
+from edge_yolov9.data.objects import Outline
 from edge_yolov9.geometry import PAD_VALUE, Image, letterbox
 from edge_yolov9.train.settings import Settings
 

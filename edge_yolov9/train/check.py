@@ -1,34 +1,20 @@
-"""The data check before a run: what is in the data, and what is wrong with it."""
+"""The data check before a run: what is in the data, what is wrong with it, and what trains."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
-import cv2
 import numpy as np
 
 from edge_yolov9.data import Dataset, ImageRecord, Split
+from edge_yolov9.data.checks.check import Checked, check
+from edge_yolov9.data.findings import Finding, Findings
+from edge_yolov9.data.look import CountProgress
+from edge_yolov9.data.reader import listed_split
 from edge_yolov9.errors import DataError
-from edge_yolov9.images import decoded
 from edge_yolov9.train.dataset import Picture
-
-SLACK = 1.0
-"""Pixels that a box may reach over the edge of its image."""
-SHOWN = 3
-"""Examples listed per kind of problem."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong in one file."""
-
-    kind: str
-    file: Path
 
 
 @dataclass(frozen=True)
@@ -36,74 +22,46 @@ class Survey:
     """What the check found."""
 
     pictures: tuple[Picture, ...]
-    """Training images that decode, with the boxes that have an area, clipped to their image."""
+    """Training images that can be used, with their boxes clipped to the image."""
+    val: Split
+    """The images of the val split that can be used."""
     digest: str
     """sha256 over the content of the training images and their boxes."""
-    problems: tuple[Problem, ...]
+    findings: Findings
     summary: str
-    """Several lines: images and objects per class and split, and the problems."""
+    """Several lines: images and objects per class and split, and the findings."""
+
+    @property
+    def problems(self) -> tuple[Finding, ...]:
+        """What a person must know; of each kind the first."""
+        return self.findings.problems()
 
 
-@dataclass(frozen=True)
-class _File:
-    """One image file."""
-
-    record: ImageRecord
-    digest: str
-    readable: bool
-
-
-def survey(train: Split, val: Split) -> Survey:
-    """Read every file once.
+def survey(train: Split, val: Split, progress: CountProgress | None = None) -> Survey:
+    """Read every file once. Errors are left to ``findings.settle``; what trains is right where there is none.
 
     Raises:
-        DataError: a label file is malformed, or no training image has a usable object.
+        DataError: no training image has a usable object.
     """
-    with ThreadPoolExecutor() as pool:
-        files = {split.name: list(pool.map(_look, split.images)) for split in (train, val)}
-    problems = [p for split in files.values() for file in split for p in _problems(file)]
-    validated = {file.digest for file in files[val.name]}
-    twins = [Problem("image of train that is in val too", f.record.path) for f in files[train.name]]
-    problems += [twin for twin, f in zip(twins, files[train.name], strict=True) if f.digest in validated]
-    usable = [f for f in files[train.name] if f.readable]
-    pictures = tuple(_picture(f.record) for f in usable)
+    found = Findings()
+    training, validation = check((train, val), found, progress)
+    records = training.split.images
+    pictures = tuple(_picture(record) for record in records)
+    text = "\n".join([_counts(training), _counts(validation), *(f"  {group.level.value}: {group}" for group in found)])
     if not any(len(p.boxes) for p in pictures):
-        raise DataError(f"the {len(train)} images of {train.name} hold no usable object; training needs some")
+        first = next((f": {group}" for group in found), "")
+        raise DataError(f"the {len(train)} images of {train.name} hold no usable object; training needs some{first}")
     digest = hashlib.sha256()
-    for file, picture in zip(usable, pictures, strict=True):
-        digest.update(file.digest.encode() + picture.boxes.tobytes())
+    for record, picture in zip(records, pictures, strict=True):
+        assert record.look is not None
+        digest.update(record.look.digest.encode() + picture.boxes.tobytes())
         digest.update(b"".join(part.tobytes() for outline in picture.outlines for part in outline))
-    counts = [_counts(split, [f.record for f in files[split.name] if f.readable]) for split in (train, val)]
-    text = "\n".join([*counts, *_listed(problems)])
-    return Survey(pictures, digest.hexdigest(), tuple(problems), text)
+    return Survey(pictures, validation.split, digest.hexdigest(), found, text)
 
 
 def splits(data: Dataset) -> tuple[Split, Split]:
     """The train and val splits, with what is listed but missing: :func:`survey` names it."""
-    return data.split("train", missing_ok=True), data.split("val", missing_ok=True)
-
-
-def _look(record: ImageRecord) -> _File:
-    """Hash the file, and decode it coarsely."""
-    try:
-        content = record.path.read_bytes()
-    except OSError:
-        return _File(record, "", False)
-    image = decoded(content, cv2.IMREAD_REDUCED_GRAYSCALE_8)
-    return _File(record, hashlib.sha256(content).hexdigest(), image is not None)
-
-
-def _problems(file: _File) -> list[Problem]:
-    record = file.record
-    if not file.readable:
-        return [Problem("image that does not decode" if file.digest else "image that is missing", record.path)]
-    xyxy, (height, width) = record.xyxy, record.size
-    kinds = []
-    if len(xyxy) and ((xyxy < -SLACK) | (xyxy > np.array([width, height] * 2) + SLACK)).any():
-        kinds.append("box outside its image")
-    if len(xyxy) and ((xyxy[:, 2:] - xyxy[:, :2]) <= 0).any():
-        kinds.append("box without area")
-    return [Problem(kind, record.path) for kind in kinds]
+    return listed_split(data, "train"), listed_split(data, "val")
 
 
 def _picture(record: ImageRecord) -> Picture:
@@ -118,20 +76,11 @@ def _picture(record: ImageRecord) -> Picture:
     return Picture(record.path, rows.astype(np.float32), kept)
 
 
-def _counts(split: Split, readable: Sequence[ImageRecord]) -> str:
+def _counts(checked: Checked) -> str:
+    """One line of what trains or is scored."""
     count: Counter[int] = Counter()
-    for record in readable:
-        count.update(record.class_id.tolist())
-    empty = sum(len(record.class_id) == 0 for record in readable)
-    each = ", ".join(f"{name} {count[i]}" for i, name in enumerate(split.names))
-    return f"{split.name}: {len(split)} images ({empty} without objects); {each}"
-
-
-def _listed(problems: Sequence[Problem]) -> list[str]:
-    kinds: dict[str, list[Path]] = {}
-    for problem in problems:
-        kinds.setdefault(problem.kind, []).append(problem.file)
-    return [
-        f"  {len(files)} x {kind}: {', '.join(map(str, files[:SHOWN]))}{', ...' if len(files) > SHOWN else ''}"
-        for kind, files in kinds.items()
-    ]
+    for record in checked.split.images:
+        count.update(record.class_id[~record.iscrowd].tolist())
+    empty = sum(len(record.class_id) == 0 for record in checked.split.images)
+    each = ", ".join(f"{name} {count[i]}" for i, name in enumerate(checked.split.names))
+    return f"{checked.split.name}: {checked.listed} images ({empty} without objects); {each}"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from edge_yolov9.data.labels import Outline
+from edge_yolov9.data.objects import Outline
 from edge_yolov9.geometry import Image, Letterbox
 from edge_yolov9.images import read_image
 from edge_yolov9.train.augment import Boxes, Sample, affine, copy_paste, flip, mixup, mosaic, place, shift_colours

@@ -17,7 +17,7 @@ from edge_yolov9.errors import DataError, EdgeYoloError, InputError
 from edge_yolov9.model import YOLOv9, build
 from edge_yolov9.text import printable
 from edge_yolov9.train import pictures
-from edge_yolov9.train.check import Survey, splits, survey
+from edge_yolov9.train.check import splits, survey
 from edge_yolov9.train.distributed import Group, joined
 from edge_yolov9.train.engine import precision
 from edge_yolov9.train.finetune import take_over
@@ -124,7 +124,9 @@ def _run(request: Request, settings: Settings, data: Path, group: Group, held: E
     train, val = splits(dataset)
     checked = survey(train, val)
     say(checked.summary)
-    _refuse_problems(checked, request.strict)
+    checked.findings.settle(request.strict, lambda line: None)  # the summary has every line
+    if not checked.val.images:
+        raise DataError(f"no image of {val.name} can be used; validation needs some")
     model, facts = _model(request, settings, dataset.names, say)
     check_batch(
         model,
@@ -137,7 +139,7 @@ def _run(request: Request, settings: Settings, data: Path, group: Group, held: E
     task = Task(
         checked.pictures,
         dataset.names,
-        lambda averaged: validate(averaged, val, settings.imgsz),
+        lambda averaged: validate(averaged, checked.val, settings.imgsz),
         str(data.resolve()),
         checked.digest,
     )
@@ -151,7 +153,7 @@ def _run(request: Request, settings: Settings, data: Path, group: Group, held: E
     if result.finished:
         say(f"best AP {result.best_ap:.4f} in epoch {result.best_epoch}: {folder.path / BEST}")
         if group.leads:
-            _draw(folder, trainer.position.history, val, settings.imgsz, say)
+            _draw(folder, trainer.position.history, checked.val, settings.imgsz, say)
     return result
 
 
@@ -165,15 +167,6 @@ def _draw(folder: Folder, history: Sequence[Mapping[str, float]], val: Split, im
         say(f'no figures: {package} is not installed; run: pip install "edge-yolov9[train]"')
     except EdgeYoloError as error:
         say(f"no figures: {error}")
-
-
-def _refuse_problems(checked: Survey, strict: bool) -> None:
-    if strict and checked.problems:
-        first = checked.problems[0]
-        raise DataError(
-            f"--strict: the data has {len(checked.problems)} problems, the first is: {first.kind}: {first.file}; "
-            "mend them or leave out --strict"
-        )
 
 
 def _model(request: Request, settings: Settings, names: tuple[str, ...], say: Any) -> tuple[YOLOv9, dict[str, Any]]:

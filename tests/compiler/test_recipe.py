@@ -221,7 +221,7 @@ def test_selecting_from_what_does_not_decode(tmp_path: Path) -> None:
     (tmp_path / "images" / "b.png").write_bytes(b"not a picture")
     (tmp_path / "labels" / "a.txt").write_text("0 0.5 0.5 0.5 0.5\n")
     (tmp_path / "data.yaml").write_text("train: images\nnames: [a]\n")
-    result = call("calibration", "select", "--data", tmp_path / "data.yaml", "-o", tmp_path / "r.toml")
+    result = call("calibration", "select", "--data", tmp_path / "data.yaml", "-o", tmp_path / "r.toml", "--strict")
     assert result.exit_code == 1
     assert "b.png" in result.output
     assert not (tmp_path / "r.toml").exists()

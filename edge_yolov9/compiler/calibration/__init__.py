@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from edge_yolov9.bundle import sha256
 from edge_yolov9.compiler.calibration import recipe
 from edge_yolov9.compiler.calibration.recipe import OpenRecipe, open_recipe
 from edge_yolov9.data import YAML_SUFFIXES, Dataset, image_paths, load_data
+from edge_yolov9.data.findings import Tell
+from edge_yolov9.data.reader import usable_images
 from edge_yolov9.errors import CalibrationError, DataError
 from edge_yolov9.geometry import letterbox
 from edge_yolov9.images import read_image
@@ -114,6 +116,19 @@ def check(images: CalibrationSet, scored: frozenset[Path] = frozenset()) -> None
             )
     for path in images.paths:
         read_image(path)
+
+
+def usable(images: CalibrationSet, strict: bool = False, tell: Tell = lambda line: None) -> CalibrationSet:
+    """The images that decode, each once; ``strict`` and ``tell`` as for :func:`edge_yolov9.data.read_data`.
+
+    Raises:
+        CalibrationError: none can be used, or one cannot be read rightly; with ``strict`` also where one is left out.
+    """
+    try:
+        kept = usable_images(images.paths, "calibration", strict=strict, tell=tell)
+    except DataError as error:
+        raise CalibrationError(f"no calibration images: {error}") from None
+    return replace(images, paths=tuple(path for path, _ in kept))
 
 
 def describe(images: CalibrationSet) -> dict[str, object]:
