@@ -19,6 +19,8 @@ from edge_yolov9.images import decode, read_content
 from edge_yolov9.text import brief
 
 HASH_SIDE = 8
+PART = 32
+"""Files that a thread takes at once."""
 CountProgress = Callable[[int, int], None]
 """Is called with (images done, images in all)."""
 
@@ -62,10 +64,11 @@ def look(path: Path) -> Look:
 def look_at(paths: Iterable[Path], progress: CountProgress | None = None) -> list[Look]:
     """:func:`look` on every file, on all processors: hashing and decoding run beside each other."""
     files = list(paths)
+    parts = [files[first : first + PART] for first in range(0, len(files), PART)]
     looks: list[Look] = []
     with ThreadPoolExecutor() as pool:
-        for done, one in enumerate(pool.map(look, files), 1):
-            looks.append(one)
+        for part in pool.map(lambda part: [look(path) for path in part], parts):
+            looks += part
             if progress is not None:
-                progress(done, len(files))
+                progress(len(looks), len(files))
     return looks

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edge_yolov9.data import findings
 from edge_yolov9.data.checks import doubles, files
-from edge_yolov9.data.findings import Finding, Findings, Level
+from edge_yolov9.data.findings import DEPTH, MISSING, Finding, Findings, Level
 from edge_yolov9.data.look import CountProgress, Look, look_at
 from edge_yolov9.data.objects import Objects, without_area, wrong_areas
 from edge_yolov9.data.records import ImageRecord, Split
@@ -114,10 +114,10 @@ def _image(record: ImageRecord, split: str, found: Findings) -> bool:
 
 def fault(path: Path, look: Look, split: str) -> Finding:
     """Why an image cannot be used."""
-    if look.fault == findings.MISSING:
+    if look.fault == MISSING:
         return Finding(look.fault, split, path)
-    why, _, remedy = look.why.removeprefix("does not decode as an image: ").partition("; ")
-    return Finding(look.fault, split, path, detail=why, remedy=remedy if look.fault == findings.DEPTH else "")
+    why, _, remedy = look.why.removeprefix("does not decode").removeprefix(" as an image").partition("; ")
+    return Finding(look.fault, split, path, detail=why.removeprefix(": "), remedy=remedy if look.fault == DEPTH else "")
 
 
 def _objects(record: ImageRecord, objects: Objects, split: Split, found: Findings) -> None:
