@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from edge_yolov9.cli import main
 from edge_yolov9.cli.common.output import JsonLines, check_writable, write_json
 from edge_yolov9.data.inputs import files_of
 from edge_yolov9.errors import InputError
-from edge_yolov9.outputs import check_file, make_folder
+from edge_yolov9.outputs import CHECKPOINT, JSON, RECIPE, RECORD, Kind, OwnFiles, check_file, make_folder
 from tests.test_bundle import PLAIN
 from tests.test_files import names
 from tests.test_folders import make, snapshot
@@ -67,7 +68,7 @@ def test_no_file_that_a_data_file_stands_for_is_replaced(data: Path, name: str, 
 
 def test_a_result_of_an_earlier_run_beside_the_images_is_replaced(tmp_path: Path) -> None:
     for name in ("1.jpg", "2.jpg", "found.json"):
-        (tmp_path / name).write_text("x")
+        (tmp_path / name).write_text("{}")
     check_file("--json", tmp_path / "found.json", lambda: [tmp_path])
     with pytest.raises(InputError, match=r"the input .*1\.jpg"):
         check_file("--json", tmp_path / "1.jpg", lambda: [tmp_path])
@@ -122,6 +123,89 @@ def test_a_link_to_a_folder_is_followed(tmp_path: Path) -> None:
     make_folder("-o", tmp_path / "out")
     assert (tmp_path / "out").is_symlink()
     assert names(tmp_path / "disk") == ["report"]
+
+
+@pytest.mark.parametrize("foreign", ["text", "edited", "link", "folder", "empty", "pipe"])
+def test_a_file_of_the_same_name_that_is_not_ours_is_not_replaced(tmp_path: Path, foreign: str) -> None:
+    file = tmp_path / "figures" / "page.html"
+    file.parent.mkdir()
+    if foreign == "edited":
+        OwnFiles("-o", tmp_path).write("figures/page.html", b"page")
+        file.write_bytes(b"page and a word of mine")
+    elif foreign in ("text", "empty"):
+        file.write_bytes(b"mine" if foreign == "text" else b"")
+    elif foreign == "link":
+        (tmp_path / "victim").write_bytes(b"mine")
+        file.symlink_to(tmp_path / "victim")
+    else:
+        (os.mkfifo if foreign == "pipe" else Path.mkdir)(file)
+    before = snapshot(tmp_path)
+    for attempt in (
+        lambda: make_folder("-o", tmp_path, ["figures/page.html"]),
+        lambda: OwnFiles("-o", tmp_path).write("figures/page.html", b"new"),
+    ):
+        with pytest.raises(InputError) as raised:
+            attempt()
+        assert f"mv -- {file} {file}.old" in str(raised.value)
+        assert "\n" not in str(raised.value)
+    assert snapshot(tmp_path) == before
+
+
+def test_what_we_wrote_is_replaced_also_in_a_copy_of_the_folder(tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    for data in (b"one", b"two", b"one", b"three"):
+        OwnFiles("-o", first).write("page.html", data)
+    os.umask(mask := os.umask(0))
+    assert (first / RECORD).stat().st_mode & 0o777 == 0o666 & ~mask
+    copy = Path(shutil.copytree(first, tmp_path / "copy"))
+    make_folder("-o", copy, ["page.html"])
+    OwnFiles("-o", copy).write("page.html", b"four")
+    assert (copy / "page.html").read_bytes() == b"four"
+    assert names(copy) == [RECORD, "page.html"]
+
+
+def test_two_runs_that_write_to_one_folder_know_each_other(tmp_path: Path) -> None:
+    one, two = OwnFiles("-o", tmp_path), OwnFiles("-o", tmp_path)
+    for index in range(4):
+        for run in (one, two):
+            run.write("page.html", f"{index} {run is one}".encode())
+
+
+@pytest.mark.parametrize("planted", ["link", "dangling", "pipe", "text", "folder"])
+def test_a_record_that_is_not_ours_is_not_written_to(tmp_path: Path, planted: str) -> None:
+    (tmp_path / "victim").write_text("mine\n")
+    out = tmp_path / "out"
+    out.mkdir()
+    if planted in ("link", "dangling"):
+        (out / RECORD).symlink_to(tmp_path / ("victim" if planted == "link" else "nothing"))
+    elif planted == "text":
+        (out / RECORD).write_text("mine\n")
+    else:
+        (os.mkfifo if planted == "pipe" else Path.mkdir)(out / RECORD)
+    before = snapshot(tmp_path)
+    with pytest.raises((InputError, OSError)):
+        OwnFiles("-o", out).write("page.html", b"new")
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        (JSON, b' \n{"a": 1}', b"names: [a]"),
+        (JSON, b"[1]", b"\x89PNG"),
+        (CHECKPOINT, b'\x80\0\0\0\0\0\0\0{"__metadata__":{"format":"edge-yolov9 checkpoint"}}', b"PK\x03\x04"),
+        (RECIPE, b"# Written by edge-yolov9 calibration select: ...", b"[tool.ruff]"),
+    ],
+)
+def test_a_named_file_of_another_kind_is_not_replaced(tmp_path: Path, kind: Kind, good: bytes, bad: bytes) -> None:
+    file = tmp_path / "a file"
+    for content in (good, b""):
+        file.write_bytes(content)
+        check_file("-o", file, kind=kind)
+    file.write_bytes(bad)
+    with pytest.raises(InputError, match=f"is there and no {kind.name}; choose another name, or first: rm -- '"):
+        check_file("-o", file, kind=kind)
+    assert file.read_bytes() == bad
 
 
 def test_the_next_run_cleans_what_a_killed_one_left(tmp_path: Path) -> None:

@@ -46,9 +46,9 @@ def select(data: Path, split: str, number: int, seed: int, strict: bool, output:
     from edge_yolov9.compiler.calibration.selection import select as choose
     from edge_yolov9.data import read_data
     from edge_yolov9.data.inputs import files_of
-    from edge_yolov9.outputs import check_file
+    from edge_yolov9.outputs import RECIPE, check_file
 
-    check_file("-o", output, lambda: files_of(data))
+    check_file("-o", output, lambda: files_of(data), kind=RECIPE)
     images = read_data(data, (split,), strict=strict, tell=tell).splits[split]
     chosen, folder = choose(images, data.stem, number, seed)
     recipe.write(chosen, output)

@@ -27,9 +27,9 @@ def convert(checkpoint: Path, names: tuple[str, ...] | None, half: bool, output:
 
     from edge_yolov9.checkpoint import load, save
     from edge_yolov9.errors import CheckpointError
-    from edge_yolov9.outputs import check_file
+    from edge_yolov9.outputs import CHECKPOINT, check_file
 
-    check_file("-o", output, lambda: [checkpoint])
+    check_file("-o", output, lambda: [checkpoint], kind=CHECKPOINT)
     read = load(checkpoint, names)
     if names is not None and names != read.names:
         if len(names) != len(read.names):

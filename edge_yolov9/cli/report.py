@@ -229,16 +229,16 @@ def _publish(run: Run, outputs: Outputs, out: Path, detections_only: bool = Fals
     document, sheets = run.finish(shlex.join(["edge-yolov9", *sys.argv[1:]]))
     outputs.write_json(document)
     if detections_only:
-        publish.write_data(document, out / "detections.json", indent=None)
+        publish.write_data(document, out, "detections.json", indent=None)
         outputs.say(f"{out / 'detections.json'}: score it with edge-yolov9 report score")
         return
     page = render.page(document, sheets)
     with turn(out):  # of two reports at the same time one is there whole
         for name, data in sheets.items():
-            publish.write(out / name, data)
+            publish.write(out, name, data)
         publish.write_page(page, out)
         if not again:
-            publish.write_data(document, out / "report.json")
+            publish.write_data(document, out, "report.json")
     outputs.show(render.short(document))
     outputs.say(f"{out}: report.html, report.md, report.json")
 
@@ -255,7 +255,7 @@ def _compare(paths: tuple[Path, ...], outputs: Outputs) -> None:
     if outputs.out is not None:
         _make_folder(outputs.out, [f"comparison.{ending}" for ending in ENDINGS], paths)
         publish.write_page(page, outputs.out, "comparison")
-        publish.write_data(entry, outputs.out / "comparison.json")
+        publish.write_data(entry, outputs.out, "comparison.json")
     outputs.show(page)
 
 
@@ -274,15 +274,16 @@ def _table(paths: tuple[Path, ...], outputs: Outputs, options: dict[str, Any]) -
     outputs.write_json(made)
     if outputs.out is not None:
         publish.write_page(page, outputs.out, "models")
-        publish.write_data(made, outputs.out / "models.json")
+        publish.write_data(made, outputs.out, "models.json")
     outputs.show(page)
 
 
 def _make_folder(out: Path, names: Sequence[str], paths: tuple[Path, ...], data: Path | None = None) -> None:
     """Make the folder for files of these names, of which none may be an input."""
     from edge_yolov9.outputs import make_folder
+    from edge_yolov9.report.publish import FIGURES
 
-    old = [file.relative_to(out).as_posix() for file in out.glob("figures/*")]
+    old = [f"figures/{file.name}" for file in out.glob("figures/*") if FIGURES.fullmatch(file.name)]
     make_folder("-o", out, [*names, *old], lambda: _inputs(paths, data))
 
 

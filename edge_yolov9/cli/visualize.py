@@ -70,10 +70,10 @@ def visualize(
     make_folder("-o", out, ("figure-6.png", "figure-7.png"), lambda: (image, *files_of(data)))
     with joined(device) as group:
         if figure != "7":
-            _write(out / "figure-6.png", figure6(frame, model, imgsz, seed, group))
+            _write(out, "figure-6.png", figure6(frame, model, imgsz, seed, group))
         if found is not None:
             drawn = figure7(frame, found, names, settings, iterations, group, live)
-            _write(out / "figure-7.png", drawn)
+            _write(out, "figure-7.png", drawn)
 
 
 def _training_images(data: Path) -> tuple[Survey, int]:
@@ -87,12 +87,12 @@ def _training_images(data: Path) -> tuple[Survey, int]:
     return found, len(dataset.names)
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(out: Path, name: str, data: bytes) -> None:
     from edge_yolov9.errors import InputError
-    from edge_yolov9.files import write_whole
+    from edge_yolov9.outputs import OwnFiles
 
     try:
-        write_whole(path, data)
+        OwnFiles("-o", out).write(name, data)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
-    echo(str(path))
+        raise InputError(f"cannot write {out / name}: {error.strerror or error}") from None
+    echo(str(out / name))

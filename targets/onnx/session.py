@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.errors import BundleError, InferenceError
-from edge_yolov9.registry import Session
+from edge_yolov9.registry import Session, trial
 from edge_yolov9.system.cpu import cores
 
 from ..whole_onnx import read_onnx
+from . import structure
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "tensor(float)": np.dtype(np.float32),
@@ -56,6 +57,7 @@ def open_sessions(bundle: Bundle, threads: int | None, count: int) -> list[OnnxS
     bundle.expect(FLOAT, FLOAT)
     name = bundle.manifest.extra.get("portable", bundle.manifest.model)
     data = read_onnx(bundle, name)
+    trial.trust(bundle, "onnx", lambda: structure.check(data))
     options = ort.SessionOptions()
     options.log_severity_level = 3  # errors only
     if threads is not None or count > 1:

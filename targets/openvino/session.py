@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.errors import BundleError, InferenceError
-from edge_yolov9.registry import Session
+from edge_yolov9.registry import Session, trial
 from edge_yolov9.text import logger
+
+from . import structure
 
 log = logger(__name__)
 
@@ -127,8 +129,9 @@ def _model(core: Any, bundle: Bundle) -> Any:
     graph = bundle.content(bundle.manifest.model)
     if not graph.startswith(b"<"):
         raise ValueError("it is no OpenVINO IR; compile the bundle again")
-    weights = np.frombuffer(bundle.content(str(PurePosixPath(bundle.manifest.model).with_suffix(".bin"))), np.uint8)
-    return core.read_model(graph, ov.Tensor(weights))
+    weights = bundle.content(str(PurePosixPath(bundle.manifest.model).with_suffix(".bin")))
+    trial.trust(bundle, "openvino", lambda: structure.check(graph, weights))
+    return core.read_model(graph, ov.Tensor(np.frombuffer(weights, np.uint8)))
 
 
 def present(device: str) -> bool:

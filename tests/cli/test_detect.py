@@ -14,7 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from edge_yolov9.cli import main
+from edge_yolov9.outputs import RECORD
 from tests.conftest import PICTURES, network_camera
+from tests.test_files import names
 
 NAMES = ["RBC", "WBC", "Platelets"]
 
@@ -80,7 +82,7 @@ def test_a_folder_goes_on_past_a_broken_image(bundle, pictures, tmp_path):
     data = json.loads((tmp_path / "out.json").read_text())
     assert [frame["index"] for frame in data["frames"]] == [1, 2, 3]
     assert len(data["errors"]) == 1
-    assert len(list((tmp_path / "out").iterdir())) == 3
+    assert len(list((tmp_path / "out").glob("*.jpg"))) == 3
 
 
 def filmed(pictures, film):
@@ -92,6 +94,24 @@ def filmed(pictures, film):
     return film
 
 
+def test_pictures_of_the_users_are_not_replaced(bundle, pictures, tmp_path):
+    """Not by pictures of the same name, not by the video; ours are, by the next run."""
+    first = min(pictures.iterdir())
+    film = filmed(pictures, tmp_path / "film.avi")
+    (tmp_path / "out").mkdir()
+    for source, name in ((pictures, first.name), (first, first.name), (film, "film.mp4")):
+        (tmp_path / "out" / name).write_bytes(b"mine")
+        result = detect(bundle, source, "--save", tmp_path / "out")
+        assert result.exit_code == 1
+        assert f"holds {name}, which is not as edge-yolov9 wrote it there" in result.output
+        assert (tmp_path / "out" / name).read_bytes() == b"mine"
+        assert names(tmp_path / "out") == [name]
+        (tmp_path / "out" / name).unlink()
+    for _ in range(2):
+        assert detect(bundle, first, "--save", tmp_path / "out").exit_code == 0
+        assert detect(bundle, film, "--save", tmp_path / "out").exit_code == 0
+
+
 def test_a_video(bundle, pictures, tmp_path):
     film = filmed(pictures, tmp_path / "film.avi")
     result = detect(bundle, film, "--save", tmp_path / "out", "--json", "-")
@@ -100,7 +120,7 @@ def test_a_video(bundle, pictures, tmp_path):
     assert data["kind"] == "video"
     assert [frame["timestamp"] for frame in data["frames"]] == pytest.approx([0, 0.2, 0.4])
     assert "3 frames" in result.stderr
-    assert [file.name for file in (tmp_path / "out").iterdir()] == ["film.mp4"]
+    assert names(tmp_path / "out") == [RECORD, "film.mp4"]
     saved = cv2.VideoCapture(str(tmp_path / "out" / "film.mp4"))
     assert saved.get(cv2.CAP_PROP_FPS) == 5
     assert [saved.read()[0] for _ in range(4)] == [True, True, True, False]
@@ -231,7 +251,7 @@ def test_ctrl_c_ends_a_camera_in_good_order(bundle, pictures, tmp_path, monkeypa
     assert result.stdout.startswith("camera 0: 3 frames, ")
     data = json.loads((tmp_path / "out.json").read_text())
     assert data["kind"] == "live"
-    assert [file.name for file in (tmp_path / "out").iterdir()] == ["camera-0.mp4"]
+    assert names(tmp_path / "out") == [RECORD, "camera-0.mp4"]
     assert {frame["saved"] for frame in data["frames"]} == {str(tmp_path / "out" / "camera-0.mp4")}
     assert device.image is None
 

@@ -24,10 +24,12 @@ from edge_yolov9.bench.measured import Measured
 from edge_yolov9.bench.spread import few
 from edge_yolov9.cli import main, model_table
 from edge_yolov9.errors import BundleError, InferenceError, RuntimeNotInstalled
+from edge_yolov9.outputs import RECORD
 from edge_yolov9.registry import TARGETS, Target
 from edge_yolov9.report import document, render
 from tests.conftest import Compiled
 from tests.reporting import MEASURED, measured, sections, small_data
+from tests.test_files import names
 
 
 def report(*words: object) -> Result:
@@ -143,6 +145,18 @@ def test_a_report_without_plots_gets_them_elsewhere(good: Path, tmp_path: Path) 
     assert loaded(good)["columns"] == loaded(tmp_path / "desk" / "report.json")["columns"]
 
 
+@pytest.mark.parametrize("name", ["report.html", "report.md", "report.json", "figures/confusion-0.png"])
+def test_a_file_of_the_users_is_not_replaced_by_a_report(good: Path, tmp_path: Path, name: str) -> None:
+    file = tmp_path / "out" / name
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"mine")
+    result = CliRunner().invoke(main, ["report", str(good), "-o", str(tmp_path / "out")])
+    assert result.exit_code == 1
+    assert f"holds {name}, which is not as edge-yolov9 wrote it there" in result.output
+    assert result.output.count("\n") == 1
+    assert [entry.read_bytes() for entry in (tmp_path / "out").rglob("*") if entry.is_file()] == [b"mine"]
+
+
 def test_detections_are_scored_elsewhere(
     quick: list[Path], good: Path, compiled: Compiled, data: Path, tmp_path: Path
 ) -> None:
@@ -150,7 +164,7 @@ def test_detections_are_scored_elsewhere(
     bundle = compiled("onnx", "fp32")
     folder = shutil.copytree(data.parent / "images", tmp_path / "on-the-board")
     fine(bundle, "--data", folder, "--detections-only", "-o", tmp_path / "board")
-    assert sorted(file.name for file in (tmp_path / "board").iterdir()) == ["detections.json"]
+    assert names(tmp_path / "board") == [RECORD, "detections.json"]
     detections = loaded(tmp_path / "board" / "detections.json")
     assert detections["partial"]
     assert "accuracy" not in detections["columns"][0]

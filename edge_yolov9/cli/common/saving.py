@@ -10,10 +10,10 @@ from types import TracebackType
 import cv2
 
 from edge_yolov9.errors import InputError
-from edge_yolov9.files import open_partial, put_in_place, write_whole
+from edge_yolov9.files import open_partial, put_in_place
 from edge_yolov9.geometry import Image
 from edge_yolov9.images import image_files, quiet
-from edge_yolov9.outputs import make_folder, refuse_input
+from edge_yolov9.outputs import OwnFiles, make_folder
 from edge_yolov9.video.source import Frame, Source
 
 DEFAULT_FPS = 25.0
@@ -39,15 +39,14 @@ class Saver:
             if home.resolve() == folder.resolve():
                 raise InputError(f"--save {folder} would replace the source; choose another folder")
             sources = image_files(path) if source.kind == "folder" else [path]
-        names = [file.name for file in sources] if source.kind != "video" else []
-        make_folder("--save", folder, names, lambda: sources)
-        self._folder = folder
-        self._fps = source.fps or DEFAULT_FPS
         named = source.kind == "video" and path.is_file()
         stem = path.stem if named else re.sub(r"[^A-Za-z0-9]+", "-", source.name).strip("-")[:100]
         self._pictures = source.kind in ("image", "folder")
         self._video = folder / f"{stem}.mp4"
-        refuse_input("--save", self._video, lambda: sources)
+        names = [file.name for file in sources] if self._pictures else [self._video.name]
+        make_folder("--save", folder, names, lambda: sources)
+        self._folder, self._own = folder, OwnFiles("--save", folder)
+        self._fps = source.fps or DEFAULT_FPS
         self._partial: Path | None = None
         self._held = -1
         self._writer: cv2.VideoWriter | None = None
@@ -67,7 +66,7 @@ class Saver:
         if not fine:
             raise InputError(f"cannot encode {file}")
         try:
-            write_whole(file, data.tobytes())
+            self._own.write(file.name, data.tobytes())
         except OSError as error:
             raise InputError(f"cannot save {file}: {error.strerror or error}") from None
         return file
@@ -99,6 +98,7 @@ class Saver:
                 self._writer.release()
                 if error is None and self._partial is not None:
                     self._check()
+                    self._own.claim(self._partial)
                     put_in_place(self._partial, self._video)
         except OSError as failure:
             raise InputError(f"cannot save {self._video}: {failure.strerror or failure}") from None
