@@ -44,7 +44,7 @@ class DecodeOptions(Thresholds):
 
 
 EVALUATION = DecodeOptions(confidence=0.001, iou=0.7, max_detections=300, multi_label=True)
-"""What COCO figures are measured with."""
+"""Options that COCO figures are measured with."""
 
 
 class Decoder:

@@ -42,7 +42,7 @@ class Detections:
             yield box, float(score), int(index)
 
     def select(self, index: NDArray[Any]) -> Detections:
-        """Those that ``index`` names: an (N,) bool mask, or integer positions in the order wanted."""
+        """The objects that ``index`` names: an (N,) bool mask, or integer positions in the order wanted."""
         track_id = None if self.track_id is None else self.track_id[index]
         parts = {"xyxy": self.xyxy[index], "confidence": self.confidence[index], "class_id": self.class_id[index]}
         return replace(self, **parts, track_id=track_id)

@@ -176,8 +176,8 @@ def image_files(folder: Path, recursive: bool = False) -> list[Path]:
 
     With ``recursive`` those of its subfolders, too, also behind links; a folder that is reached twice is read once.
     """
-    found = _walk(folder) if recursive else folder.iterdir()
-    files = [file for file in found if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")]
+    entries = _walk(folder) if recursive else folder.iterdir()
+    files = [file for file in entries if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")]
     return sorted((file for file in files if file.is_file()), key=natural_order)
 
 

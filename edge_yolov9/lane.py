@@ -76,7 +76,7 @@ class Postprocess:
 
     @classmethod
     def of(cls, manifest: Manifest) -> Postprocess:
-        """That of a bundle's model."""
+        """The postprocessing of a bundle's model."""
         size = (manifest.input.height, manifest.input.width)
         return cls(manifest.names, size, manifest.outputs, manifest.strides, manifest.reg_max)
 

@@ -22,20 +22,21 @@ Down = Literal["aconv", "adown"]
 AuxiliaryKind = Literal["pfh", "fpn", "icn"]
 
 BLOCKS = ("csp", "conv", "res", "dark")
-"""What may stand where ELAN had convolutions (paper, table 2)."""
+"""Blocks that may stand where ELAN had convolutions (paper, table 2)."""
 
 AUXILIARIES = ("published", "none", "pfh", "fpn", "icn")
-"""What the auxiliary head hangs on (paper, table 4); ``published`` is the variant's own."""
+"""Features that the auxiliary head may hang on (paper, table 4); ``published`` is the variant's own."""
 
 ACTIVATIONS = ("silu", "hardswish", "relu6")
-"""After every convolution but the heads' last; the published models have SiLU, the others cost less in INT8."""
+"""Activations that may follow every convolution but the heads' last; the published models have SiLU, the others cost
+less in INT8."""
 
 HEADS = ("published", "dense")
 """The detection head: as published, whose box branch has 4 groups, or with a dense box branch, as Ultralytics builds
 YOLOv9. They differ in the width of the class branch too, see ``model/heads.py``."""
 
 MAX_DEPTH = 16
-"""Of ELAN and of CSP; the paper's table 3 goes to 4."""
+"""Largest depth of an ELAN and of a CSP block; the paper's table 3 goes to 4."""
 
 
 @dataclass(frozen=True)

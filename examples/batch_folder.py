@@ -64,11 +64,11 @@ def main() -> int:
         table = csv.writer(output)
         table.writerow(COLUMNS)
         for batch in batches(files, options.batch, broken):
-            for (file, image), found in zip(batch, detect.batch([image for _, image in batch]), strict=True):
+            for (file, image), detections in zip(batch, detect.batch([image for _, image in batch]), strict=True):
                 place = (file.relative_to(options.folder).as_posix(), image.shape[1], image.shape[0])
-                for row in found.as_dicts():
+                for row in detections.as_dicts():
                     table.writerow((*place, row["name"], row["confidence"], *row["xyxy"]))
-                pictures, objects = pictures + 1, objects + len(found)
+                pictures, objects = pictures + 1, objects + len(detections)
     seconds = time.perf_counter() - start
     rate = pictures / seconds
     print(f"{pictures} pictures, {objects} objects, {len(broken)} not readable, {rate:.1f} pictures per second")

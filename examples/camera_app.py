@@ -32,14 +32,14 @@ class Meter:
         self._finished: deque[float] = deque(maxlen=30)
         self._text = ""
 
-    def add(self, found: Any, dropped: int) -> str:
+    def add(self, detections: Any, dropped: int) -> str:
         """Take the next result; what to write on the picture."""
         self.frames += 1
-        self._finished.append(found.finished)
+        self._finished.append(detections.finished)
         span = self._finished[-1] - self._finished[0]
         rate = f"{(len(self._finished) - 1) / span:.1f} fps" if span > 0 else "- fps"
-        work, age = (1000 * (found.finished - since) for since in (found.started, found.captured))
-        self._text = f"{rate}, {work:.0f} ms, age {age:.0f} ms, {dropped} dropped, {len(found)} objects"
+        work, age = (1000 * (detections.finished - since) for since in (detections.started, detections.captured))
+        self._text = f"{rate}, {work:.0f} ms, age {age:.0f} ms, {dropped} dropped, {len(detections)} objects"
         return self._text
 
 
@@ -62,10 +62,10 @@ class Screen:
     def __init__(self, window: Window, least: float) -> None:
         self._window, self._least, self._boxes = window, least, True
 
-    def show(self, frame: Any, found: Any, text: str) -> bool:
+    def show(self, frame: Any, detections: Any, text: str) -> bool:
         """Show one result and obey a key; False once the user wants to end."""
-        found = found.select(found.confidence >= self._least)
-        picture = found.draw(frame) if self._boxes else frame.copy()
+        detections = detections.select(detections.confidence >= self._least)
+        picture = detections.draw(frame) if self._boxes else frame.copy()
         write_on(picture, text)
         key = self._window.show(picture)
         while key == " ":  # until the next key; a live source goes on, and its old frames are dropped
@@ -96,12 +96,12 @@ def main() -> None:
         stream = stack.enter_context(
             detect.stream(options.source, track=options.track, status=lambda news: print(news, flush=True))
         )
-        for frame, found in stream:
-            text = meter.add(found, stream.dropped)
+        for frame, detections in stream:
+            text = meter.add(detections, stream.dropped)
             if screen is None and time.monotonic() - spoken >= 1:
                 print(text, flush=True)
                 spoken = time.monotonic()
-            if (screen is not None and not screen.show(frame, found, text)) or meter.frames == options.frames:
+            if (screen is not None and not screen.show(frame, detections, text)) or meter.frames == options.frames:
                 break
     print(f"{meter.frames} frames")
 

@@ -20,16 +20,16 @@ FORGET_AFTER = 300
 """The same in frames, more than enough, where there is no clock."""
 
 
-def feet(found: Detections) -> dict[int, Point]:
+def feet(detections: Detections) -> dict[int, Point]:
     """Track id -> where the object stands.
 
     Raises:
         ValueError: nobody tracks; use ``detect.stream(source, track=True)``.
     """
-    if found.track_id is None:
+    if detections.track_id is None:
         raise ValueError("counting needs track ids; use detect.stream(source, track=True)")
-    places = ((found.xyxy[:, 0] + found.xyxy[:, 2]) / 2, found.xyxy[:, 3])
-    return {int(track): (float(x), float(y)) for track, x, y in zip(found.track_id, *places, strict=True)}
+    places = ((detections.xyxy[:, 0] + detections.xyxy[:, 2]) / 2, detections.xyxy[:, 3])
+    return {int(track): (float(x), float(y)) for track, x, y in zip(detections.track_id, *places, strict=True)}
 
 
 @dataclass
@@ -52,16 +52,16 @@ class LineCounter:
         if not np.hypot(*np.subtract(self.end, self.start)) > 0:
             raise InputError(f"a line needs two different points, got {self.start} and {self.end}")
 
-    def update(self, found: Detections) -> list[tuple[int, str, bool]]:
+    def update(self, detections: Detections) -> list[tuple[int, str, bool]]:
         """Take the next frame's objects; (track id, class name, whether to the right) of each that has just crossed."""
         self._updates += 1
         crossed = []
-        for index, (track, place) in enumerate(feet(found).items()):
+        for index, (track, place) in enumerate(feet(detections).items()):
             along, across = self._relative(place)
             side = 0 if abs(across) < self.margin else 1 if across > 0 else -1
             before = self._side.get(track, (side, 0))[0]
             if side * before < 0 and 0 <= along <= 1:
-                name = found.names[int(found.class_id[index])]
+                name = detections.names[int(detections.class_id[index])]
                 (self.to_right if side > 0 else self.to_left)[name] += 1
                 crossed.append((track, name, side > 0))
             self._side[track] = (side or before, self._updates)
@@ -86,10 +86,10 @@ class ZoneCounter:
     """How many have come in so far."""
     _seen: dict[int, float] = field(default_factory=dict)
 
-    def update(self, found: Detections, now: float) -> None:
+    def update(self, detections: Detections, now: float) -> None:
         """Take the next frame's objects at time ``now`` in seconds."""
         polygon = np.array(self.corners, np.float32)
-        for track, place in feet(found).items():
+        for track, place in feet(detections).items():
             if cv2.pointPolygonTest(polygon, place, False) < 0:
                 self.since.pop(track, None)
                 continue

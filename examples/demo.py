@@ -55,7 +55,7 @@ def latency(bundle: Path, runtime: str | None) -> float:
     return statistics.median(times[8:])
 
 
-def measure(target: str, out: Path) -> None:
+def write_latency(target: str, out: Path) -> None:
     """Latency of one bundle, into a file: one model per process, or they evict each other's caches."""
     runtime = "onnx" if target == "jetson" else None
     (out / f"{target}.latency").write_text(str(latency(out / target, runtime)))
@@ -93,6 +93,6 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "out/demo")
     with one_line_errors():
         if len(sys.argv) > 2:
-            measure(sys.argv[2], folder)
+            write_latency(sys.argv[2], folder)
         else:
             main(folder)

@@ -28,8 +28,8 @@ def main() -> None:
     with Detector(options.bundle) as detect, MjpegServer(options.port, options.host) as server:
         print(f"open {server.url}", flush=True)
         with detect.stream(options.source, track=options.track, status=print) as stream:
-            for frame, found in stream:
-                server.show(found.draw(frame))
+            for frame, detections in stream:
+                server.show(detections.draw(frame))
     print(f"{stream.frames} frames, {stream.dropped} dropped")
 
 

@@ -53,9 +53,9 @@ class Camera:
         name, state = self.stream.source.name, self.error or ("live" if self.thread.is_alive() else "ended")
         if self.newest is None:
             return f"{name}: {state}, no frame yet"
-        found = self.newest[1]
-        age = 1000 * (found.finished - found.captured)
-        seen = f"{self.stream.frames} frames, {self.stream.dropped} dropped, {len(found)} objects"
+        detections = self.newest[1]
+        age = 1000 * (detections.finished - detections.captured)
+        seen = f"{self.stream.frames} frames, {self.stream.dropped} dropped, {len(detections)} objects"
         return f"{name}: {state}, {seen}, {age:.0f} ms old when found"
 
 
@@ -64,8 +64,8 @@ def tiles(cameras: list[Camera]) -> Any:
     pictures = [np.full((TILE[1], TILE[0], 3), 40, np.uint8) for _ in range(len(cameras) + len(cameras) % 2)]
     for picture, camera in zip(pictures, cameras, strict=False):
         if camera.newest is not None:
-            frame, found = camera.newest
-            cv2.resize(found.draw(frame), TILE, dst=picture, interpolation=cv2.INTER_AREA)
+            frame, detections = camera.newest
+            cv2.resize(detections.draw(frame), TILE, dst=picture, interpolation=cv2.INTER_AREA)
     rows = [np.hstack(pictures[i : i + 2]) for i in range(0, len(pictures), 2)]
     return np.vstack(rows)
 

@@ -47,12 +47,12 @@ class Counter:
     def _pixels(places: list[Point], width: int, height: int) -> list[Point]:
         return [(x * width, y * height) for x, y in places]
 
-    def update(self, found: Any, seconds: float) -> None:
+    def update(self, detections: Any, seconds: float) -> None:
         """Count one frame and say who crossed; ``seconds`` on the source's own clock."""
-        for track, name, to_right in self.line.update(found):
+        for track, name, to_right in self.line.update(detections):
             print(f"{datetime.now():%H:%M:%S} {name} #{track} {'in' if to_right else 'out'}: {self}", flush=True)
         if self.zone is not None:
-            self.zone.update(found, seconds)
+            self.zone.update(detections, seconds)
 
     def __str__(self) -> str:
         text = f"{self.line.to_right.total()} in, {self.line.to_left.total()} out"
@@ -89,13 +89,13 @@ def main() -> None:
         if server is not None:
             print(f"open {server.url}", flush=True)
         stream = stack.enter_context(detect.stream(options.source, track=True))
-        for frame, found in stream:
+        for frame, detections in stream:
             assert stream.frame is not None  # what was just delivered
             counter = counter or Counter(options.line, options.zone, *frame.shape[:2])
-            found = found.select(found.class_id == detect.names.index(options.name))
-            counter.update(found, stream.frame.timestamp)
+            detections = detections.select(detections.class_id == detect.names.index(options.name))
+            counter.update(detections, stream.frame.timestamp)
             if server is not None:
-                picture = found.draw(frame)
+                picture = detections.draw(frame)
                 counter.draw(picture)
                 server.show(picture)
     print(f"total: {counter or 'no frame'}")

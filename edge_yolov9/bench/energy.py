@@ -40,7 +40,7 @@ class Power:
     source: str
     """Where the readings come from."""
     covers: str
-    """What they are the power of."""
+    """Which part of the machine the watts are of."""
     idle_w: Watts | None
     load_w: Watts
     above_idle_w: float | None

@@ -46,25 +46,25 @@ class Tally:
     counts: Counter[str] = field(default_factory=Counter)
     count: int = 0
     milliseconds: deque[float] = field(default_factory=lambda: deque(maxlen=10_000))
-    """Of the last frames: a camera may run for months."""
+    """Time from frame to boxes, of the last frames only: a camera may run for months."""
     errors: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
     finished: float = 0
 
-    def add(self, frame: Frame, found: Detections, saved: Path | None) -> None:
+    def add(self, frame: Frame, detections: Detections, saved: Path | None) -> None:
         """Count one frame of a stream."""
-        assert found.started is not None
-        assert found.finished is not None
-        milliseconds = 1000 * (found.finished - found.started)
-        self.counts.update(found.names[index] for index in found.class_id)
+        assert detections.started is not None
+        assert detections.finished is not None
+        milliseconds = 1000 * (detections.finished - detections.started)
+        self.counts.update(detections.names[index] for index in detections.class_id)
         self.count += 1
         self.milliseconds.append(milliseconds)
-        self.finished = found.finished
+        self.finished = detections.finished
         if self.detail is not None:
             height, width = frame.image.shape[:2]
             about = {"name": frame.name, "index": frame.index, "timestamp": round(frame.timestamp, 4)}
             about |= {"width": width, "height": height, "milliseconds": round(milliseconds, 3)}
-            about |= {"saved": None if saved is None else str(saved), "detections": found.as_dicts()}
+            about |= {"saved": None if saved is None else str(saved), "detections": detections.as_dicts()}
             self.detail(about)
 
     def refuse(self, error: SourceError) -> None:
@@ -101,8 +101,10 @@ def parse_address(_: click.Context, __: click.Parameter, value: str | None) -> t
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("source")
-@click.option("--save", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Annotated output.")
-@click.option("--json", "json_file", metavar="FILE", help="Write the detections there; - for standard output.")
+@click.option(
+    "--save", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Folder for the annotated frames."
+)
+@click.option("--json", "json_file", metavar="FILE", help="File for the detections; - for standard output.")
 @click.option("--track", is_flag=True, help="Give the objects of a video or stream ids that stay.")
 @click.option("--show", is_flag=True, help="Show frames in a window; q ends.")
 @click.option(
@@ -203,11 +205,11 @@ def _run(stream: Stream, tally: Tally, save: Path | None, viewers: list[Viewer])
         saver = None if save is None else stack.enter_context(Saver(save, source))
         stack.enter_context(_until_interrupted(source))
         tally.started = time.monotonic()
-        for image, found in stack.enter_context(_progress(stream)):
+        for image, detections in stack.enter_context(_progress(stream)):
             assert stream.frame is not None
-            drawn = found.draw(image) if saver is not None or viewers else None
+            drawn = detections.draw(image) if saver is not None or viewers else None
             saved = saver.write(stream.frame, drawn) if saver is not None and drawn is not None else None
-            tally.add(stream.frame, found, saved)
+            tally.add(stream.frame, detections, saved)
             if drawn is not None and "q" in [view(drawn, still) for view in viewers]:
                 break
 

@@ -27,7 +27,7 @@ ESTIMATED = {"estimated_ms": "estimate, ms per frame (roofline at the rates of t
 @click.command()
 @click.argument("file", metavar="CHECKPOINT|BUNDLE", type=click.Path(path_type=Path))
 @key_option
-@click.option("--json", "json_file", metavar="FILE", help="Write everything there; - for standard output.")
+@click.option("--json", "json_file", metavar="FILE", help="File for everything that is known; - for standard output.")
 def info(file: Path, key: str | None, json_file: str | None) -> None:
     """What is in a checkpoint or bundle."""
     from edge_yolov9.errors import InputError
@@ -37,11 +37,11 @@ def info(file: Path, key: str | None, json_file: str | None) -> None:
         raise InputError(f"there is nothing at {short(file, 200)}; expected a checkpoint file or a bundle folder")
     if not file.is_dir():
         refuse_key(file, key)
-    found = bundle_info(file, key) if file.is_dir() else checkpoint_info(file)
+    about = bundle_info(file, key) if file.is_dir() else checkpoint_info(file)
     if json_file != "-":
-        show(found)
+        show(about)
     if json_file is not None:
-        write_json(found, json_file)
+        write_json(about, json_file)
 
 
 def checkpoint_info(path: Path) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def checkpoint_info(path: Path) -> dict[str, Any]:
 
 
 def _costs(model: YOLOv9, input_size: tuple[int, int]) -> dict[str, Any]:
-    """Of the training graph (main and auxiliary) and of the deployed one (pruned and folded)."""
+    """Parameters and GFLOPs of the training graph (main and auxiliary) and of the deployed one (pruned and folded)."""
     import torch
 
     from edge_yolov9.compiler import fold
@@ -114,35 +114,35 @@ def bundle_info(path: Path, key: str | None = None) -> dict[str, Any]:
     }
 
 
-def show(found: Mapping[str, Any]) -> None:
+def show(about: Mapping[str, Any]) -> None:
     """Print what was found, one subject a line."""
-    names, size = found["names"], found["input_size"]
-    _line("file", f"{found['file']} ({found['kind']}, {found['bytes'] / 1e6:.2f} MB)")
-    _line("variant", found["variant"])
-    if found.get("options"):
-        _line("options", _plain(found["options"]))
+    names, size = about["names"], about["input_size"]
+    _line("file", f"{about['file']} ({about['kind']}, {about['bytes'] / 1e6:.2f} MB)")
+    _line("variant", about["variant"])
+    if about.get("options"):
+        _line("options", _plain(about["options"]))
     _line("classes", f"{len(names)}: {', '.join(names)}")
     _line("input size", f"{size['width']} x {size['height']} (width x height, pixels)")
-    if found["kind"] == "checkpoint":
-        _show_costs(found["cost"], size)
-        _tree("facts", found["facts"])
+    if about["kind"] == "checkpoint":
+        _show_costs(about["cost"], size)
+        _tree("facts", about["facts"])
         return
-    _line("target", f"{found['target']}, board {found['board']}, precision {found['precision']}")
-    tensor = found["input"]["tensor"]
-    _line("input", f"{tensor['dtype']} {tensor['layout']} {found['input']['color']}, {_shape(tensor['shape'])}")
-    for name, count in found["sizes"].items():
-        _line("model" if name == found["model"] else "", f"{name}, {count / 1e6:.2f} MB")
-    compilation = from_json(CompilationRecord, found["compilation"], "compilation")
+    _line("target", f"{about['target']}, board {about['board']}, precision {about['precision']}")
+    tensor = about["input"]["tensor"]
+    _line("input", f"{tensor['dtype']} {tensor['layout']} {about['input']['color']}, {_shape(tensor['shape'])}")
+    for name, count in about["sizes"].items():
+        _line("model" if name == about["model"] else "", f"{name}, {count / 1e6:.2f} MB")
+    compilation = from_json(CompilationRecord, about["compilation"], "compilation")
     if compilation.plan is not None:
         _tree("int8", _int8(compilation.plan, compilation.search))
-    if isinstance(own := found["extra"].get(found["target"]), Mapping):  # what the target says of its graph
-        _tree(found["target"], {ESTIMATED.get(key, key): value for key, value in own.items()})
+    if isinstance(own := about["extra"].get(about["target"]), Mapping):  # what the target says of its graph
+        _tree(about["target"], {ESTIMATED.get(key, key): value for key, value in own.items()})
     if compilation.auto is not None:
         _tree("auto", _stated(compilation.auto))
-    if "npu" in found["extra"]:
-        _tree("npu", found["extra"]["npu"])
+    if "npu" in about["extra"]:
+        _tree("npu", about["extra"]["npu"])
     for key in ("accuracy", "parity", "calibration", "tools", "licence", "source"):
-        _tree(key, found[key] or "not given")
+        _tree(key, about[key] or "not given")
 
 
 def _int8(plan: PlanRecord, search: SearchRecord | None) -> dict[str, object]:

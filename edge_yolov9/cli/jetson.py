@@ -26,7 +26,7 @@ def jetson() -> None:
 @jetson.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @key_option
-@click.option("--json", "json_file", metavar="FILE", help="Write what was built there; - for standard output.")
+@click.option("--json", "json_file", metavar="FILE", help="File for what was built; - for standard output.")
 def build(bundle: Path, key: str | None, json_file: str | None) -> None:
     """Build the engine of BUNDLE and keep it, so that the first start does not take minutes.
 
@@ -39,7 +39,7 @@ def build(bundle: Path, key: str | None, json_file: str | None) -> None:
     check_runtime(target(opened.manifest.target), "this bundle")
     with _messages():
         loaded = module(opened.manifest.target, "session").build(opened)
-    found = {
+    facts = {
         "bundle": str(bundle),
         "engine": str(loaded.file),
         "precision": loaded.precision,
@@ -50,16 +50,18 @@ def build(bundle: Path, key: str | None, json_file: str | None) -> None:
     reason = f", not INT8: {loaded.why}" if loaded.why else ""
     echo(f"{loaded.file}: {loaded.precision}, {how}{reason}", err=json_file == "-")
     if json_file is not None:
-        write_json(found, json_file)
+        write_json(facts, json_file)
 
 
 @jetson.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
-    "--runtime", type=click.Choice(["jetson", "onnx"]), help="onnx checks the graph where there is no Jetson."
+    "--runtime",
+    type=click.Choice(["jetson", "onnx"]),
+    help="Runtime that runs the pictures; onnx checks the graph where there is no Jetson.",
 )
 @key_option
-@click.option("--json", "json_file", metavar="FILE", help="Write the figures there; - for standard output.")
+@click.option("--json", "json_file", metavar="FILE", help="File for the figures; - for standard output.")
 def check(bundle: Path, runtime: str | None, key: str | None, json_file: str | None) -> None:
     """Run BUNDLE's check pictures and print the error of each raw tensor; exit code 1 when one is off."""
     from edge_yolov9.files import finite

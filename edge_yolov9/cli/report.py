@@ -59,11 +59,11 @@ class Outputs:
 
 
 path = click.Path(path_type=Path)
-data_option = click.option("--data", type=path, help="DATA file; with --detections-only also a folder.")
+data_option = click.option("--data", type=path, help="DATA file of the images; with --detections-only also a folder.")
 split_option = click.option("--split", default="val", show_default=True, help="Split of DATA whose images are scored.")
 out_option = click.option("-o", "--out", type=path, help="Folder for the pages (HTML, Markdown) and the JSON.")
 json_option = click.option(
-    "--json", "json_file", metavar="FILE", help="Write the JSON there too; - for standard output."
+    "--json", "json_file", metavar="FILE", help="File for a copy of the JSON; - for standard output."
 )
 size_option = click.option(
     "--imgsz", metavar="SIZE", callback=parse_size, help="Input size of models that are compiled; 640 when left out."
@@ -72,7 +72,7 @@ target_option = click.option(
     "--target",
     metavar="TARGET",
     callback=known_target,
-    help="What is compiled for; what runs here when left out.",
+    help="Target of models that are compiled; one that runs here when left out.",
 )
 models_option = click.option(
     "--models", metavar="LETTERS", help="Variants that are compiled and timed; tsmce when left out."
@@ -124,7 +124,7 @@ def report(paths: tuple[Path, ...], out: Path | None, json_file: str | None, **o
     elif options["score"]:
         _score(paths, options["data"], options["split"], outputs, options["strict"])
     else:
-        _measure(paths, outputs, options)
+        _measure_and_write(paths, outputs, options)
 
 
 @report.subcommand
@@ -188,7 +188,7 @@ def _check_options(paths: tuple[Path, ...], options: dict[str, Any]) -> None:
         raise InputError("--data is for bundles that are measured, and for --score")
 
 
-def _measure(paths: tuple[Path, ...], outputs: Outputs, options: dict[str, Any]) -> None:
+def _measure_and_write(paths: tuple[Path, ...], outputs: Outputs, options: dict[str, Any]) -> None:
     from edge_yolov9.report import run as runs
 
     if outputs.out is None:

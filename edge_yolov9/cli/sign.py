@@ -12,7 +12,12 @@ from edge_yolov9.cli.common.terminal import echo
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path), required=False)
 @click.option("--key", type=click.Path(path_type=Path), help="The secret key, of --new-key or of minisign -G -W.")
-@click.option("--new-key", type=click.Path(path_type=Path), metavar="FILE", help="Make FILE, secret, and FILE.pub.")
+@click.option(
+    "--new-key",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Make a new pair of keys: FILE, secret, and FILE.pub.",
+)
 def sign(bundle: Path | None, key: Path | None, new_key: Path | None) -> None:
     """Sign BUNDLE, in the form of minisign, so that a device can refuse any other.
 

@@ -13,8 +13,8 @@ from edge_yolov9.text import table
 
 
 @click.command()
-@click.option("--device", metavar="BOARD", help="Explain one board.")
-@click.option("--json", "json_file", metavar="FILE", help="Write the list there; - for standard output.")
+@click.option("--device", metavar="BOARD", help="Board to explain, alone.")
+@click.option("--json", "json_file", metavar="FILE", help="File for the list; - for standard output.")
 def targets(device: str | None, json_file: str | None) -> None:
     """Targets and boards, and what works on this machine.
 
@@ -24,7 +24,7 @@ def targets(device: str | None, json_file: str | None) -> None:
     from edge_yolov9 import registry
     from edge_yolov9.errors import TargetError
 
-    found: dict[str, Any] = {}
+    listed: dict[str, Any] = {}
     unread: list[str] = registry.collisions()
     for name in registry.names():
         try:
@@ -37,7 +37,7 @@ def targets(device: str | None, json_file: str | None) -> None:
             entry |= {"runtime": None, "fault": fault}
         if not target.built_in:
             entry["distribution"] = target.distribution
-        found[name] = entry
+        listed[name] = entry
         try:
             known = registry.profiles(name)
         except TargetError as error:  # e.g. Python 3.10 without a TOML reader: the targets are still worth showing
@@ -47,31 +47,31 @@ def targets(device: str | None, json_file: str | None) -> None:
         if known.releases:
             entry["releases"] = known.releases
     if device is not None:
-        found = _only(found, device, unread)
+        listed = _only(listed, device, unread)
     if json_file != "-":
-        rows = [(name, _rows(name, entry)) for name, entry in found.items()]
+        rows = [(name, _rows(name, entry)) for name, entry in listed.items()]
         if device is None:
             echo_lines(table([row for _, part in rows for row in part], texts=3))
         for name, part in rows if device is not None else ():
             echo_lines(table(part, texts=3))
-            echo_lines(table(_explained(found[name], found[name]["boards"].get(device, {})), texts=2))
+            echo_lines(table(_explained(listed[name], listed[name]["boards"].get(device, {})), texts=2))
     for line in dict.fromkeys(unread):
         echo(line, err=True)
     if json_file is not None:
-        write_json(found, json_file)
+        write_json(listed, json_file)
 
 
-def _only(found: dict[str, Any], device: str, unread: list[str]) -> dict[str, Any]:
+def _only(listed: dict[str, Any], device: str, unread: list[str]) -> dict[str, Any]:
     """The targets that have a board of this name, with that board alone."""
     from edge_yolov9.errors import TargetError
 
     chosen = {
         name: {**entry, "boards": {device: entry["boards"][device]}}
-        for name, entry in found.items()
+        for name, entry in listed.items()
         if device in entry["boards"]
     }
     if not chosen:
-        known = ", ".join(board for entry in found.values() for board in entry["boards"])
+        known = ", ".join(board for entry in listed.values() for board in entry["boards"])
         raise TargetError(f"unknown board {device!r}; expected one of {known}" if known else unread[0])
     return chosen
 

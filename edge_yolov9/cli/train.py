@@ -34,16 +34,22 @@ def setting_options(command: Command) -> Command:
 
 
 @click.command()
-@click.option("--data", type=click.Path(path_type=Path), help="YAML with train, val and names; YOLO text or COCO JSON.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="DATA file: YAML with train, val and names; labels as YOLO text or COCO JSON.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="New folder for the run.  [default: runs/MODEL]")
-@click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Go on with the run in this folder.")
-@click.option("--pretrained", type=click.Path(path_type=Path), metavar="CHECKPOINT", help="Start from these weights.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or the number of a GPU.")
+@click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the run to go on with.")
+@click.option("--pretrained", type=click.Path(path_type=Path), metavar="CHECKPOINT", help="Weights to start from.")
+@click.option(
+    "--device", default="auto", show_default=True, help="Device to train on: auto, cpu, cuda or the number of a GPU."
+)
 @strict_option
 @click.option(
     "--weights-licence", metavar="TEXT", help="Licence of the weights, kept in the checkpoint and its bundles."
 )
-@click.option("--data-licence", metavar="TEXT", help="Licence of the data, kept likewise.")
+@click.option("--data-licence", metavar="TEXT", help="Licence of the data, kept in the checkpoint and its bundles.")
 @setting_options
 def train(
     data: Path | None,

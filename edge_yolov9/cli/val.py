@@ -17,16 +17,21 @@ from edge_yolov9.cli.common.terminal import echo, echo_lines
 
 @click.command()
 @click.argument("model", metavar="CHECKPOINT|BUNDLE", type=click.Path(path_type=Path))
-@click.option("--data", required=True, type=click.Path(path_type=Path), help="DATA file.")
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="DATA file of the labelled images.")
 @click.option("--split", default="val", show_default=True, help="Split of DATA that is scored.")
-@click.option("--imgsz", metavar="SIZE", callback=parse_size, help="640 or 384x640; checkpoints only, else theirs.")
+@click.option(
+    "--imgsz",
+    metavar="SIZE",
+    callback=parse_size,
+    help="Input size of a checkpoint, 640 or 384x640 (height x width); its own when left out.",
+)
 @click.option("--confidence", default=0.001, show_default=True, help="Least score of a detection.")
 @click.option("--iou", default=0.7, show_default=True, help="Overlap above which the weaker box goes.")
 @click.option("--max-detections", default=300, show_default=True, help="Most boxes per image.")
 @click.option("--runtime", metavar="TARGET", callback=known_target, help=RUNTIME_HELP)
 @key_option
 @strict_option
-@click.option("--json", "json_file", metavar="FILE", help="Write the figures there; - for standard output.")
+@click.option("--json", "json_file", metavar="FILE", help="File for the figures; - for standard output.")
 def val(
     model: Path,
     data: Path,

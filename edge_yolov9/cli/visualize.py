@@ -18,21 +18,25 @@ if TYPE_CHECKING:
 @click.argument("image", type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder for the pictures.")
 @click.option("--model", default="yolov9-t", show_default=True, help="Variant: yolov9-t|s|m|c|e.")
-@click.option("--figure", type=click.Choice(["6", "7", "both"]), default="both", show_default=True)
 @click.option(
-    "--data", type=click.Path(path_type=Path), help="For figure 7: the DATA whose train split it warms up on."
+    "--figure", type=click.Choice(["6", "7", "both"]), default="both", show_default=True, help="Figure of the paper."
+)
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="DATA file whose train split warms the model up for figure 7."
 )
 @click.option(
     "--iterations",
     type=click.IntRange(1),
     default=100,
     show_default=True,
-    help="Warm-up before figure 7.",
+    help="Iterations of the warm-up before figure 7.",
 )
 @click.option("--imgsz", default=320, show_default=True, help="Side of the network input, pixels.")
 @click.option("--batch", default=16, show_default=True, help="Images per iteration of the warm-up.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or the number of a GPU.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the weights and of the order of the images.")
+@click.option(
+    "--device", default="auto", show_default=True, help="Device to compute on: auto, cpu, cuda or the number of a GPU."
+)
 def visualize(
     image: Path,
     out: Path,
@@ -66,13 +70,13 @@ def visualize(
     parse_name(model)
     settings = Settings(model=model, imgsz=imgsz, batch=batch, nominal_batch=batch, seed=seed)
     frame = read_image(image)
-    found, names = _training_images(data) if figure != "6" and data is not None else (None, 0)
+    images, names = _training_images(data) if figure != "6" and data is not None else (None, 0)
     make_folder("-o", out, ("figure-6.png", "figure-7.png"), lambda: (image, *files_of(data)))
     with joined(device) as group:
         if figure != "7":
             _write(out, "figure-6.png", figure6(frame, model, imgsz, seed, group))
-        if found is not None:
-            drawn = figure7(frame, found, names, settings, iterations, group, live)
+        if images is not None:
+            drawn = figure7(frame, images, names, settings, iterations, group, live)
             _write(out, "figure-7.png", drawn)
 
 

@@ -50,14 +50,14 @@ class Gate:
         return round(100 * (self.before.ap - after.ap), 3)
 
     def few(self, count: int) -> Gate:
-        """The same gate on at most ``count`` images, evenly spread over those that show an object."""
+        """A gate with this budget on at most ``count`` images, evenly spread over those that show an object."""
         if len(self.split) <= count:
             return self
         images = tuple(record for record in self.split.images if not record.iscrowd.all())
         return replace(self, split=replace(self.split, images=images[:: -(-len(images) // count)]))
 
     def record(self, after: Accuracy) -> dict[str, object]:
-        """For the manifest: both sets of figures and the difference."""
+        """Figures of both models and the difference, as ``manifest.accuracy`` holds them."""
         measured = {"float": self.before.as_dict(), "artifact": after.as_dict()}
         return {
             "data": self.file.name,

@@ -91,7 +91,7 @@ class CompileInputs:
 
     @cached_property
     def onnx(self) -> Path:
-        """The same graph as simplified ONNX."""
+        """ONNX file of ``heads``, simplified."""
         heads, size = self.heads, self.input_size
         with self.stages("export ONNX"):
             return export_onnx(heads, size, self.scratch / "float.onnx")

@@ -38,7 +38,7 @@ class Pictures:
     images: CalibrationSet | None = None
     """Real images; None where the user named none."""
     kind: str = "synthetic images"
-    """What they are, for the manifest: "calibration images", "real images" or "synthetic images"."""
+    """What the frames are, for the manifest: "calibration images", "real images" or "synthetic images"."""
 
     def frames(self, real: int, synthetic: int) -> Iterator[NDArray[np.uint8]]:
         """Letterboxed frames (height, width, 3) uint8 BGR.
@@ -66,7 +66,7 @@ class EmitJob:
     heads: RawHeads
     """Pruned and folded float32 model in eval mode; (1, 3, H, W) RGB in [0, 1] -> six raw tensors."""
     onnx: Path
-    """The same graph as simplified ONNX (opset 17, static shapes, float32, input ``images``, outputs OUTPUT_NAMES)."""
+    """ONNX file of ``heads``, simplified (opset 17, static shapes, float32, input ``images``, outputs OUTPUT_NAMES)."""
     input_size: tuple[int, int]
     """(height, width), pixels."""
     precision: str
@@ -80,7 +80,7 @@ class EmitJob:
     folder: Path
     """Where the model files go; everything in it ends up in the bundle."""
     scratch: Path
-    """For files that must not end up in the bundle."""
+    """Folder for files that must not end up in the bundle."""
     stage: Callable[[str], AbstractContextManager[None]]
     """``with job.stage("quantize"):`` prints the stage and its time."""
     target_options: Mapping[str, object] = field(default_factory=dict)

@@ -225,7 +225,7 @@ def _drop_of_first(pair: tuple[Attempt, Plan]) -> float:
 
 
 def _allowed(plan: Plan, order: list[str]) -> list[str]:
-    """As many groups as may be float together."""
+    """The first groups of ``order``, as many as may be float together."""
     most = MOST_FLOAT * len(plan.graph.convolutions)
     count = len(order)
     while len(replace(plan, floating=frozenset(order[:count])).float_layers()) > most:

@@ -42,11 +42,11 @@ class Backbone(nn.Module):
         self.widths = [stem, *(block.out for block in plan.blocks)]
 
     def forward(self, image: Tensor, links: Links | None = None, seen: Levels | None = None) -> Levels:
-        told = links(seen) if links is not None and seen is not None else {}
+        added = links(seen) if links is not None and seen is not None else {}
         features: Levels = []
         x = image
         for level, (reduce, block) in enumerate(zip(self.reduce, self.blocks, strict=True)):
-            x = block(cb_fuse(reduce(x), told.get(level, [])))
+            x = block(cb_fuse(reduce(x), added.get(level, [])))
             features.append(x)
         return features
 
@@ -63,11 +63,11 @@ class Links(nn.Module):
 
     def forward(self, seen: Levels) -> dict[int, list[Tensor]]:
         """What is to be added at each level of the next backbone."""
-        told: dict[int, list[Tensor]] = {}
+        added: dict[int, list[Tensor]] = {}
         for tap, feature in zip(self.taps, seen[self.first :], strict=True):
             for level, part in enumerate(tap(feature), self.first):
-                told.setdefault(level, []).append(part)
-        return told
+                added.setdefault(level, []).append(part)
+        return added
 
 
 class DualBackbone(nn.Module):

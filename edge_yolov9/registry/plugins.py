@@ -28,10 +28,10 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
 def declared() -> dict[str, list[EntryPoint]]:
     """The entry points of installed packages by the target's name; several where packages collide."""
-    found: dict[str, list[EntryPoint]] = {}
+    by_name: dict[str, list[EntryPoint]] = {}
     for entry in entry_points(group=GROUP):
-        found.setdefault(entry.name, []).append(entry)
-    return dict(sorted(found.items()))
+        by_name.setdefault(entry.name, []).append(entry)
+    return dict(sorted(by_name.items()))
 
 
 def names() -> list[str]:

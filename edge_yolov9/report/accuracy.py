@@ -69,11 +69,11 @@ class FloatSection(Scores):
     """Figures of the float model, from the bundle's manifest."""
 
     comparable: bool
-    """Whether they are of the same images."""
+    """Whether the figures of the float model are of the images that the bundle was scored on."""
     note: str | None
-    """What they are of, where it is something else."""
+    """What the figures are of, where they are not ``comparable``."""
     losing_classes: Mapping[str, float]
-    """AP points that classes lose against them, where it is more than ``scoring.delta.LOSS``."""
+    """AP points that classes lose against the float model, where they are more than ``scoring.delta.LOSS``."""
 
     def __post_init__(self) -> None:
         _check(*self.by_name().values(), *(own.AP for own in self.classes), *self.losing_classes.values())

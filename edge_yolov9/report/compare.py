@@ -15,7 +15,7 @@ from edge_yolov9.scoring import noise
 from edge_yolov9.scoring.accuracy import FIGURES
 
 SIZES = ("bundle_mb", "files_mb", "packages")
-"""What has no noise."""
+"""Figures of the footprint that have no noise: they are counted."""
 MORE_IS_BETTER = ("accuracy", "fps")
 VERDICTS = {True: "beyond noise", False: "within noise", None: "spread unknown"}
 
@@ -92,7 +92,9 @@ def compare(first: Document, second: Document) -> list[Pair]:
     Raises:
         InputError: no column of the first belongs to one of the second.
     """
-    return [Pair(one, other, tuple(changes(one, other))) for one, other in partners(first.columns, second.columns)]
+    return [
+        Pair(before, after, tuple(changes(before, after))) for before, after in partners(first.columns, second.columns)
+    ]
 
 
 def entry(names: tuple[str, str], pairs: Sequence[Pair]) -> ComparisonEntry:
@@ -137,17 +139,17 @@ def changes(first: Column, second: Column) -> list[Change]:
 
 
 def _accuracy(first: Column, second: Column) -> Iterator[Change]:
-    one, other = first.accuracy, second.accuracy
-    if one is None or other is None:
+    before, after = first.accuracy, second.accuracy
+    if before is None or after is None:
         return
     paired = same_data(first, second)
-    values, others = one.by_name(), other.by_name()
-    errors, other_errors = one.standard_error.by_name(), other.standard_error.by_name()
+    values, others = before.by_name(), after.by_name()
+    errors, other_errors = before.standard_error.by_name(), after.standard_error.by_name()
     for name in FIGURES:
-        samples = (one.replicates.get(name, ()), other.replicates.get(name, ()))
+        samples = (before.replicates.get(name, ()), after.replicates.get(name, ()))
         yield from _points(name, (values[name], others[name]), (errors[name], other_errors[name]), samples, paired)
-    classes = {twin.name: twin for twin in other.classes}
-    for own in one.classes:
+    classes = {twin.name: twin for twin in after.classes}
+    for own in before.classes:
         twin = classes.get(own.name)
         if twin is not None:
             samples = (own.replicates, twin.replicates)
@@ -186,20 +188,20 @@ def _measurements(first: Column, second: Column) -> Iterator[Change]:
                 yield compare_measurements(section, cells.title(path), value, twin)
 
 
-def compare_measurements(section: str, name: str, one: Measurement, other: Measurement) -> Change:
+def compare_measurements(section: str, name: str, before: Measurement, after: Measurement) -> Change:
     """The change of a figure that has its spread with it."""
     known = None
-    if one.error is not None and other.error is not None:
-        known = noise.together((abs(one.error), one.freedom), (abs(other.error), other.freedom))
-    return change(section, name, (one.centre, other.centre), (one.error, other.error), known)
+    if before.error is not None and after.error is not None:
+        known = noise.together((abs(before.error), before.freedom), (abs(after.error), after.freedom))
+    return change(section, name, (before.centre, after.centre), (before.error, after.error), known)
 
 
 def same_data(first: Column, second: Column) -> bool:
     """Whether AP of both is of the same pictures and the same truth; true where one has none."""
-    one, other = first.accuracy, second.accuracy
-    if one is None or other is None:
+    before, after = first.accuracy, second.accuracy
+    if before is None or after is None:
         return True
-    digests = [(section.data.images_sha256, section.data.truth_sha256) for section in (one, other)]
+    digests = [(section.data.images_sha256, section.data.truth_sha256) for section in (before, after)]
     return digests[0] == digests[1]
 
 
@@ -237,17 +239,17 @@ def _mind(first: Column, second: Column) -> list[str]:
     return notes
 
 
-def _row(one: Change) -> tuple[str, ...]:
-    digits = 2 if one.section == "accuracy" else None
-    relative = f"{100 * one.difference / one.first:+.1f} %" if one.section != "accuracy" and one.first else ""
-    better = {True: ", better", False: ", worse", None: ""}[one.better]
+def _row(item: Change) -> tuple[str, ...]:
+    digits = 2 if item.section == "accuracy" else None
+    relative = f"{100 * item.difference / item.first:+.1f} %" if item.section != "accuracy" and item.first else ""
+    better = {True: ", better", False: ", worse", None: ""}[item.better]
     return (
-        one.name if one.section == "accuracy" else f"{one.section}: {one.name}",
-        cells.spread(one.first, one.first_error or None, digits),
-        cells.spread(one.second, one.second_error or None, digits),
-        f"{'+' if one.difference >= 0 else ''}{cells.spread(one.difference, one.difference_error or None, digits)}",
+        item.name if item.section == "accuracy" else f"{item.section}: {item.name}",
+        cells.spread(item.first, item.first_error or None, digits),
+        cells.spread(item.second, item.second_error or None, digits),
+        f"{'+' if item.difference >= 0 else ''}{cells.spread(item.difference, item.difference_error or None, digits)}",
         relative,
-        VERDICTS[one.beyond_noise] + better,
+        VERDICTS[item.beyond_noise] + better,
     )
 
 
@@ -256,8 +258,10 @@ def _facts(first: Column, second: Column) -> list[tuple[str, str, str]]:
         parts = {"machine": column.machine, "bundle": column.bundle}
         return {path: cells.text(value) for path, value in cells.leaves(parts)}
 
-    one, other = plain(first), plain(second)
-    keys = dict.fromkeys((*one, *other))
+    before, after = plain(first), plain(second)
+    keys = dict.fromkeys((*before, *after))
     return [
-        (cells.title(key), one.get(key, "-"), other.get(key, "-")) for key in keys if one.get(key) != other.get(key)
+        (cells.title(key), before.get(key, "-"), after.get(key, "-"))
+        for key in keys
+        if before.get(key) != after.get(key)
     ]

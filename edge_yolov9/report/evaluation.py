@@ -50,7 +50,7 @@ def accuracy_section(predictions: Predictions, images: ImageSet, model: Model) -
     mistakes = worst.rank(predictions.deployed, records)
     deployed = {records[key].image_id: boxes for key, boxes in predictions.deployed.items()}
     matrix = confusion(deployed, truth, OVERLAP).tolist()
-    replicates = {name: tuple(one.figures[name] for one in measured.replicates) for name in FIGURES}
+    replicates = {name: tuple(replicate.figures[name] for replicate in measured.replicates) for name in FIGURES}
     errors = {name: _rounded(noise.jackknife(values)) for name, values in replicates.items()}
     digests = (predictions.digest(), truth_digest(truth, keys))
     section = AccuracySection(
@@ -81,7 +81,7 @@ def _same_images(predictions: Predictions, keys: tuple[str, ...]) -> None:
 def _classes(measured: Accuracy) -> tuple[ClassSection, ...]:
     sections = []
     for place, own in enumerate(measured.classes):
-        replicates = tuple(one.classes[place].ap for one in measured.replicates)
+        replicates = tuple(replicate.classes[place].ap for replicate in measured.replicates)
         curve = tuple(round(value, 4) for value in own.curve)
         error = _rounded(noise.jackknife(replicates))
         sections.append(ClassSection(own.name, own.ap, own.ap50, own.objects, curve, replicates, error))

@@ -102,7 +102,7 @@ def measure_inputs(
             add_report(run, path)
     ready = [(place, bundle) for place, bundle in waiting if _runs_here(run.columns[place], bundle)]
     for place, bundle in ready:
-        _measure(run.columns[place], bundle, images, seconds, progress)
+        _measure_column(run.columns[place], bundle, images, seconds, progress)
     for place, bundle in ready:
         _detect(run, place, bundle, images, detections_only, progress)
     asked = [run.columns[place] for place, _ in waiting]
@@ -167,7 +167,9 @@ def _runs_here(column: Column, opened: Bundle) -> bool:
     return True
 
 
-def _measure(column: Column, opened: Bundle, images: ImageSet | None, seconds: float, progress: TextProgress) -> None:
+def _measure_column(
+    column: Column, opened: Bundle, images: ImageSet | None, seconds: float, progress: TextProgress
+) -> None:
     from edge_yolov9.bench import caveats, suite
 
     pictures = () if images is None else images.paths[:: max(1, len(images.paths) // FRAMES)][:FRAMES]

@@ -81,9 +81,9 @@ def precision_recall(accuracy: Accuracy) -> bytes:
     axis = drawn.subplots()
     recall = np.linspace(0, 1, 101)
     shown = [c for c in accuracy.classes if c.curve]
-    for one in shown:
-        axis.plot(recall, one.curve, label=f"{plot(one.name)}  AP50 {one.ap50 or 0:.3f}", linewidth=1)
-    mean = np.mean([one.curve for one in shown], 0)
+    for category in shown:
+        axis.plot(recall, category.curve, label=f"{plot(category.name)}  AP50 {category.ap50 or 0:.3f}", linewidth=1)
+    mean = np.mean([category.curve for category in shown], 0)
     axis.plot(recall, mean, label=f"all  AP50 {accuracy.figures['AP50'] or 0:.3f}", linewidth=2.5, color="black")
     axis.set(xlabel="recall", ylabel="precision at IoU .50", xlim=(0, 1), ylim=(0, 1.02))
     axis.grid(alpha=0.3)

@@ -14,7 +14,7 @@ LOSS = 2.0
 """AP points beyond which a class is named."""
 
 Row = tuple[str, float | None, float | None]
-"""What, float, artifact; AP in [0, 1], None where there is nothing to find."""
+"""Name of a figure, its value for the float model and for the artifact: AP in [0, 1], None where there is no object."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Delta:
         """The figures over all classes, then the AP of each class."""
         before, after = self.float.by_name(), self.artifact.by_name()
         yield from ((name, before[name], after[name]) for name in SHOWN)
-        for one, other in zip(self.float.classes, self.artifact.classes, strict=True):
-            yield f"AP of {one.name}", one.AP, other.AP
+        for float_class, own in zip(self.float.classes, self.artifact.classes, strict=True):
+            yield f"AP of {own.name}", float_class.AP, own.AP
 
     def table(self, precision: str) -> str:
         """Plain text of several lines: float, artifact and the difference in AP points (minus: lost)."""
@@ -49,7 +49,7 @@ def of_manifest(measured: object) -> Delta:
         ValueError: they are malformed.
     """
     delta = from_json(Delta, measured, "accuracy")
-    if [one.name for one in delta.float.classes] != [one.name for one in delta.artifact.classes]:
+    if [scores.name for scores in delta.float.classes] != [scores.name for scores in delta.artifact.classes]:
         raise ValueError("accuracy: the classes of float and artifact differ")
     return delta
 

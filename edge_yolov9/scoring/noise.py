@@ -50,12 +50,12 @@ Known = tuple[float, float]
 
 def together(first: Known, second: Known) -> Known:
     """Standard error of the difference of two figures that are independent (Welch, Satterthwaite)."""
-    (one, one_freedom), (other, other_freedom) = first, second
-    both = math.hypot(one, other)
+    (first_error, first_freedom), (second_error, second_freedom) = first, second
+    both = math.hypot(first_error, second_error)
     if both == 0:
-        return 0.0, one_freedom + other_freedom
-    one_share, other_share = (one / both) ** 2, (other / both) ** 2
-    return both, 1 / (one_share**2 / one_freedom + other_share**2 / other_freedom)
+        return 0.0, first_freedom + second_freedom
+    first_share, second_share = (first_error / both) ** 2, (second_error / both) ** 2
+    return both, 1 / (first_share**2 / first_freedom + second_share**2 / second_freedom)
 
 
 def limit(freedom: float) -> float:

@@ -34,7 +34,7 @@ ARCHITECTURES = ("PlainNet", "ResNet", "CSPNet", "GELAN")
 DEPTHS = (50, 100, 150, 200)
 """3x3 convolutions on the longest path."""
 STAGES = 4
-"""Of CSPNet and GELAN: as many as a backbone of the family has."""
+"""Stages of CSPNet and GELAN: as many as a backbone of the family has."""
 
 ReportLine = Callable[[str], None]
 

@@ -57,8 +57,8 @@ class Settings:
     csp_depth: int | None = _option(None, "Blocks in a row in every stage; None: as published for the model.")
     activation: str = _option(
         "silu",
-        "After every convolution: ``silu`` as published; ``relu6`` costs less in INT8, ``hardswish`` only on OpenVINO "
-        "(docs/int8-speed.md). With ``--pretrained`` a SiLU model is fine-tuned to them.",
+        "Activation after every convolution: ``silu`` as published; ``relu6`` costs less in INT8, ``hardswish`` only on "
+        "OpenVINO (docs/int8-speed.md). With ``--pretrained`` a SiLU model is fine-tuned to them.",
         choices=ACTIVATIONS,
     )
     head: str = _option(
@@ -75,23 +75,30 @@ class Settings:
     )
     batch: int = _option(16, "Images per iteration, summed over all processes.", AT_LEAST_1)
     nominal_batch: int = _option(
-        64, "Gradients of round(nominal_batch / batch) iterations are added up before the optimizer moves.", AT_LEAST_1
+        64,
+        "Images per step of the optimizer: gradients of round(nominal_batch / batch) iterations are added up.",
+        AT_LEAST_1,
     )
     seed: int = _option(0, "Start of the weights, of the data order and of every augmentation.")
 
     lr: float = _option(0.01, "Learning rate after the warm-up.", POSITIVE)
     final_lr: float = _option(
-        0.01, "The rate falls linearly, epoch by epoch, towards this fraction of ``lr``.", FRACTION
+        0.01, "Fraction of ``lr`` towards which the rate falls linearly, epoch by epoch.", FRACTION
     )
     momentum: float = _option(0.937, "Nesterov momentum of SGD.", FRACTION)
-    weight_decay: float = _option(5e-4, "On convolution kernels only; BatchNorm and biases have none.", NOT_NEGATIVE)
+    weight_decay: float = _option(
+        5e-4, "Weight decay of convolution kernels; BatchNorm and biases have none.", NOT_NEGATIVE
+    )
     warmup_epochs: float = _option(
         3.0,
-        "Per iteration the rate rises from 0 (see ``warmup_bias_lr``) and the momentum from ``warmup_momentum``.",
+        "Epochs of the warm-up, in which the rate rises from 0 (see ``warmup_bias_lr``) and the momentum from "
+        "``warmup_momentum``, iteration by iteration.",
         NOT_NEGATIVE,
     )
-    warmup_iterations: int = _option(100, "The warm-up has at least this many iterations.", NOT_NEGATIVE)
-    warmup_bias_lr: float = _option(0.1, "The rate of biases falls from here instead of rising from 0.", NOT_NEGATIVE)
+    warmup_iterations: int = _option(100, "Least iterations of the warm-up.", NOT_NEGATIVE)
+    warmup_bias_lr: float = _option(
+        0.1, "Rate of biases at the first iteration: it falls from here instead of rising from 0.", NOT_NEGATIVE
+    )
     warmup_momentum: float = _option(0.8, "Momentum at the first iteration.", FRACTION)
     clip_norm: float = _option(10.0, "Upper limit of the norm of all gradients together.", POSITIVE)
     ema_decay: float = _option(
@@ -101,10 +108,12 @@ class Settings:
 
     mosaic: float = _option(1.0, "Probability that an image is a mosaic of four.", FRACTION)
     close_mosaic: int = _option(
-        15, "In the last epochs, this many, images are letterboxed only: no mosaic, affine or MixUp.", NOT_NEGATIVE
+        15, "Last epochs in which images are letterboxed only: no mosaic, affine or MixUp.", NOT_NEGATIVE
     )
     mixup: float = _option(0.15, "Probability that a mosaic is blended with a second one.", FRACTION)
-    mixup_beta: float = _option(32.0, "The share of each is drawn from Beta(mixup_beta, mixup_beta).", POSITIVE)
+    mixup_beta: float = _option(
+        32.0, "Parameter of MixUp: the share of each image is drawn from Beta(mixup_beta, mixup_beta).", POSITIVE
+    )
     copy_paste: float = _option(
         0.3,
         "Probability that an object is pasted once more, mirrored, into its image; needs outlines in the labels.",
@@ -113,10 +122,10 @@ class Settings:
     translate: float = _option(0.1, "Largest shift, as a fraction of the input, either way.")
     scale: float = _option(
         0.9,
-        "Images are resized by a factor from 1 - scale to 1 + scale.",
+        "Largest change of size: images are resized by a factor from 1 - scale to 1 + scale.",
         ("0 or more and under 1", lambda scale: 0 <= scale < 1),
     )
-    degrees: float = _option(0.0, "Largest rotation, either way.")
+    degrees: float = _option(0.0, "Largest rotation, degrees, either way.")
     shear: float = _option(0.0, "Largest shear, degrees, either way.")
     hue: float = _option(0.015, "Largest relative change of the hue, either way.")
     saturation: float = _option(0.7, "Largest relative change of the saturation, either way.")
@@ -146,7 +155,7 @@ class Settings:
         False,
         "Keep the statistics of every BatchNorm as they are: for fine-tuning with few images per batch.",
     )
-    sync_bn: bool = _option(False, "BatchNorm statistics over all processes (GPU only).")
+    sync_bn: bool = _option(False, "Take BatchNorm statistics over all processes (GPU only).")
     amp: str = _option(
         "auto",
         "Precision of the forward pass: ``auto`` is bf16 (else fp16) on a GPU and float32 on a CPU.",
@@ -158,7 +167,7 @@ class Settings:
     cache: bool = _option(True, "Keep decoded images in memory when they fit in half of what is free.")
     save_minutes: float = _option(
         15.0,
-        "Save the state inside an epoch when the last saving is this long ago; the end of an epoch always saves.",
+        "Minutes after which the state is saved inside an epoch; the end of an epoch always saves.",
     )
 
     def __post_init__(self) -> None:

@@ -53,7 +53,7 @@ class Connection:
     sending_since: float | None = None
     """Clock time at which the send under way began; None where none is."""
     dropped: bool = False
-    """Whether it has been cut off, and its thread is about to end."""
+    """Whether the connection has been cut off, and its thread is about to end."""
 
     def drop(self) -> None:
         """Cut it off; its thread notices and ends."""
@@ -105,8 +105,8 @@ class BoundedServer(ThreadingHTTPServer):
         """
         with self._lock:
             visitor = self._connections[request]
-            answered = [one for one in self._connections.values() if one.answered and not one.dropped]
-            rivals = [one for one in answered if one.endless and one.address == visitor.address]
+            answered = [other for other in self._connections.values() if other.answered and not other.dropped]
+            rivals = [other for other in answered if other.endless and other.address == visitor.address]
             crowded = endless and len(rivals) >= MOST_STREAMS_PER_ADDRESS
             if crowded or len(answered) >= MOST_ANSWERED:
                 stalled = _longest_stalled(rivals if crowded else answered)
@@ -127,10 +127,10 @@ class BoundedServer(ThreadingHTTPServer):
 
     def _make_room_to_ask(self) -> None:
         """Drop the oldest that still asks, of the address that has most of them, where all places are taken."""
-        asking = [one for one in self._connections.values() if not one.answered and not one.dropped]
+        asking = [other for other in self._connections.values() if not other.answered and not other.dropped]
         if len(asking) >= MOST_ASKING:
-            greediest = Counter(one.address for one in asking).most_common(1)[0][0]
-            next(one for one in asking if one.address == greediest).drop()
+            greediest = Counter(other.address for other in asking).most_common(1)[0][0]
+            next(other for other in asking if other.address == greediest).drop()
 
     def _serve(self, request: Any, client_address: Any) -> None:
         try:
@@ -233,6 +233,6 @@ def is_own(host: str, names: Iterable[str]) -> bool:
 
 
 def _longest_stalled(connections: Iterable[Connection]) -> Connection | None:
-    sending = [(one.sending_since, one) for one in connections if one.sending_since is not None]
+    sending = [(other.sending_since, other) for other in connections if other.sending_since is not None]
     since, longest = min(sending, key=lambda pair: pair[0], default=(None, None))
     return longest if since is not None and time.monotonic() - since > STALLED_SECONDS else None

@@ -134,7 +134,7 @@ class GStreamerCapture:
     def _first_caps(self) -> str:
         """What the pipeline says about its frames once it flows."""
         deadline = time.monotonic() + OPEN_SECONDS
-        while not (found := CAPS.search(self._log)):
+        while not (caps := CAPS.search(self._log)):
             ready = self._wait(deadline)
             if not ready:
                 raise SourceError(f"{self._name} does not start: no frame within {OPEN_SECONDS} s")
@@ -142,7 +142,7 @@ class GStreamerCapture:
                 raise SourceError(f"{self._name} does not start: {_reason(self._log) or 'it ended without a frame'}")
             if self._output not in ready:  # frames wait already, and the line will follow
                 time.sleep(0.001)
-        return found.group(1)
+        return caps.group(1)
 
     def _wait(self, deadline: float) -> set[int]:
         """Descriptors that have something to read, or have ended; empty when the time is over."""

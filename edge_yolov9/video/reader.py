@@ -37,7 +37,7 @@ class Status:
 
     event: Literal["lost", "reconnecting", "back"]
     source: str
-    """Its name, without a password."""
+    """The source's name, without a password."""
     reason: str
     """Why it was lost; before a further attempt, why the last one failed."""
     attempt: int = 0

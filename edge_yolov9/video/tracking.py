@@ -19,11 +19,11 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 LEAST_IOU = 0.2
-"""Of a sure box with the prediction of its track, as in the paper."""
+"""Least IoU of a sure box with the prediction of its track, as in the paper."""
 LEAST_IOU_UNSURE = 0.5
-"""Of an unsure box: here the place is most of the evidence."""
+"""Least IoU of an unsure box with the prediction of its track: here the place is most of the evidence."""
 LEAST_IOU_TENTATIVE = 0.3
-"""Of the second sighting that confirms a track."""
+"""Least IoU of the second box of a track, which confirms it, with the prediction."""
 
 POSITION_NOISE, VELOCITY_NOISE = 1 / 20, 1 / 160
 """Standard deviations per frame as fractions of the box's size; measurements have the first too."""

@@ -10,7 +10,7 @@ class JetsonBoard:
     """Facts and advice beside those of every :class:`edge_yolov9.registry.Board`; sources are in ``target.toml``."""
 
     compute_capability: str
-    """Of the GPU's architecture, e.g. "8.7"."""
+    """Compute capability of the GPU, e.g. "8.7"."""
     jetpack: tuple[str, ...]
     """JetPack releases for the board: keys of the table ``releases``."""
     memory_gb: float

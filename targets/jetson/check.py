@@ -50,13 +50,13 @@ class Head:
     sqnr_db: float
     """Signal to noise ratio of the engine against the float model."""
     graph_db: float
-    """The same of the bundle's graph in ONNX Runtime."""
+    """Signal to noise ratio of the bundle's graph in ONNX Runtime against the float model."""
     least_db: float
-    """What the engine must reach."""
+    """Signal to noise ratio that the engine must reach."""
 
     @property
     def good(self) -> bool:
-        """Whether it does; NaN does not."""
+        """Whether the engine reaches ``least_db``; NaN does not."""
         return self.sqnr_db >= self.least_db
 
 
@@ -119,15 +119,15 @@ def _load(bundle: Bundle, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         with np.load(io.BytesIO(bundle.content(FILE)), allow_pickle=False) as stored:
             if sum(part.file_size for part in stored.zip.infolist()) > LARGEST:
                 raise ValueError(f"more than {LARGEST} bytes unpacked")
-            found = {key: stored[key] for key in ("frames", *(f"{k}_{n}" for k in ("float", "graph") for n in names))}
+            arrays = {key: stored[key] for key in ("frames", *(f"{k}_{n}" for k in ("float", "graph") for n in names))}
     except UNREADABLE as error:
         raise BundleError(f"{file} cannot be read ({error}); compile the bundle again") from error
-    frames = found["frames"]
+    frames = arrays["frames"]
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != (height, width, 3) or not len(frames):
         raise BundleError(f"{file}: frames are {frames.shape} {frames.dtype}, expected (N, {height}, {width}, 3) uint8")
     for kind in ("float", "graph"):
         for name in names:
-            maps = found[f"{kind}_{name}"]
-            if maps.dtype != np.float16 or maps.ndim != 3 or maps.shape != found[f"float_{name}"].shape:
+            maps = arrays[f"{kind}_{name}"]
+            if maps.dtype != np.float16 or maps.ndim != 3 or maps.shape != arrays[f"float_{name}"].shape:
                 raise BundleError(f"{file}: {kind}_{name} is {maps.shape} {maps.dtype}; compile the bundle again")
-    return found
+    return arrays

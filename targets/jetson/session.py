@@ -82,13 +82,13 @@ def import_tensorrt() -> Any:
             "make the environment with python3 -m venv --system-site-packages"
         ) from error
     version = getattr(trt, "__version__", None)
-    found = cache.version(str(version))
-    if found is None:
+    installed = cache.version(str(version))
+    if installed is None:
         places = ", ".join(map(str, getattr(trt, "__path__", ())))
         raise RuntimeNotInstalled(f"the module tensorrt in {places} is not TensorRT's (version {version}); rename it")
-    if found < OLDEST:
+    if installed < OLDEST:
         raise RuntimeNotInstalled(f"TensorRT 8.5 or newer is needed, {trt.__version__} is installed; update JetPack")
-    if found > NEWEST:
+    if installed > NEWEST:
         raise RuntimeNotInstalled(f"TensorRT up to 11 is known, {trt.__version__} is installed; update edge-yolov9")
     return trt
 

@@ -65,7 +65,7 @@ def _source(job: EmitJob) -> Path:
 
 
 def _with_uint8_input(model: Any) -> Any:
-    """The same model behind a (1, H, W, 3) uint8 BGR input."""
+    """``model`` behind a (1, H, W, 3) uint8 BGR input."""
     import openvino as ov
     from openvino.preprocess import ColorFormat, PrePostProcessor
 

@@ -23,7 +23,7 @@ from . import structure
 log = logger(__name__)
 
 FAILURES = (RuntimeError, ValueError, TypeError, MemoryError)
-"""What OpenVINO raises, and what pybind11 makes of the C++ library's own exceptions."""
+"""Exceptions of OpenVINO, and what pybind11 makes of the C++ library's own exceptions."""
 
 WHOLE_KERNELS = {"SNIPPETS_MODE": "DISABLE"}
 """Lets the CPU plugin put a residual add into the convolution before it; else its own generated kernels take the add
@@ -154,10 +154,10 @@ def _properties(bundle: Bundle, device: str, threads: int | None, count: int) ->
 
 def _check_input(bundle: Bundle, compiled: Any) -> None:
     expected, port = bundle.manifest.input.tensor, compiled.input(0)
-    found = (tuple(port.shape), str(port.element_type.to_dtype()))
-    if found != (expected.shape, expected.dtype):
+    actual = (tuple(port.shape), str(port.element_type.to_dtype()))
+    if actual != (expected.shape, expected.dtype):
         raise BundleError(
-            f"{bundle.path}: the model's input is {found[1]} {found[0]}, the manifest says {expected.dtype} "
+            f"{bundle.path}: the model's input is {actual[1]} {actual[0]}, the manifest says {expected.dtype} "
             f"{expected.shape}; compile the bundle again"
         )
 

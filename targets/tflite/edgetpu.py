@@ -42,18 +42,18 @@ def prepare(model: Path, profile: EdgeTpu) -> dict[str, Any]:
     Raises:
         CompileError: an operator is of a version at which the Edge TPU compiler refuses the file.
     """
-    found = operators.count(model)
-    for operator in found:
+    counted = operators.count(model)
+    for operator in counted:
         if operator.version > NEWEST.get(operator.name, operator.version):
             raise CompileError(
                 f"the Edge TPU compiler reads {operator.name} up to version {NEWEST[operator.name]}, the model has "
                 f"version {operator.version}; no bundle was written"
             )
-    unlisted = {operator.name: times for operator, times in found.items() if operator.name not in SUPPORTED}
+    unlisted = {operator.name: times for operator, times in counted.items() if operator.name not in SUPPORTED}
     return {
         "compiler": profile.compiler,
         "command": profile.command,
-        "operators": {"listed": found.total() - sum(unlisted.values()), "unlisted": sum(unlisted.values())},
+        "operators": {"listed": counted.total() - sum(unlisted.values()), "unlisted": sum(unlisted.values())},
         **({"unlisted": unlisted} if unlisted else {}),
         "measured": "nothing: operators are held against the published list, the Edge TPU compiler did not run",
     }

@@ -109,11 +109,11 @@ def _signature(model: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _spec(name: str, details: dict[str, Any]) -> TensorSpec:
-    found = details[name]
-    shape, dtype = tuple(int(size) for size in found["shape"]), np.dtype(found["dtype"]).name
+    tensor = details[name]
+    shape, dtype = tuple(int(size) for size in tensor["shape"]), np.dtype(tensor["dtype"]).name
     if dtype == "float32":
         return TensorSpec(name, shape, dtype, "NHWC")
-    scale, zero_point = found["quantization"]
+    scale, zero_point = tensor["quantization"]
     return TensorSpec(name, shape, dtype, "NHWC", float(scale), int(zero_point))
 
 

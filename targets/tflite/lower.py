@@ -157,7 +157,7 @@ def _needs_pad(conv: nn.Conv2d, shape: tuple[int, ...]) -> bool:
 
 
 def _widened(conv: nn.Conv2d) -> nn.Conv2d:
-    """The same convolution with a 4x4 kernel whose last row and column are zero."""
+    """``conv`` with a 4x4 kernel whose last row and column are zero."""
     wide = nn.Conv2d(conv.in_channels, conv.out_channels, 4, 2, 1, groups=conv.groups)
     wide.weight = nn.Parameter(F.pad(conv.weight.detach(), (0, 1, 0, 1)))
     wide.bias = conv.bias
@@ -165,7 +165,7 @@ def _widened(conv: nn.Conv2d) -> nn.Conv2d:
 
 
 def _dense(conv: nn.Conv2d) -> nn.Conv2d:
-    """The same convolution without groups."""
+    """``conv`` without groups: the kernel is zero between them."""
     dense = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation)  # type: ignore[arg-type]
     weight = torch.zeros_like(dense.weight)
     for rows, columns, part in zip(

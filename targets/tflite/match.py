@@ -35,13 +35,13 @@ def match(floating: Path, model: onnx.ModelProto, image: NDArray[np.uint8]) -> d
     by_shape: dict[tuple[int, ...], list[str]] = defaultdict(list)
     for name, values in wanted.items():
         by_shape[values.shape].append(name)
-    found: dict[str, str] = {}
+    pairs: dict[str, str] = {}
     for name, values in _litert_values(floating, image).items():
         limit = TOLERANCE * max(float(np.linalg.norm(values)), 1e-6)
         distances = {other: float(np.linalg.norm(wanted[other] - values)) for other in by_shape[values.shape]}
         if distances and distances[nearest := min(distances, key=lambda other: distances[other])] <= limit:
-            found[name] = nearest
-    return found
+            pairs[name] = nearest
+    return pairs
 
 
 def operators(floating: Path) -> list[tuple[list[str], list[str]]]:

@@ -20,7 +20,7 @@ from . import structure
 
 RUNTIMES = ("ai_edge_litert", "tflite_runtime")
 FAILURES = (ValueError, RuntimeError, TypeError, KeyError, MemoryError)
-"""What LiteRT raises: its wrapper in Python, its core, and pybind11."""
+"""Exceptions of LiteRT: of its wrapper in Python, its core, and pybind11."""
 SIGN_BIT = np.uint8(0x80)
 NOT_ON_NPU = "the bundle is for {}, but the model runs on the CPU: no figure is of the NPU"
 
@@ -113,7 +113,7 @@ class TfliteSession(Session):
 
     @property
     def note(self) -> str:
-        """That the CPU runs a model for an NPU."""
+        """A line that says that the CPU runs a model for an NPU; "" for other models."""
         return self._note
 
     def close(self) -> None:
@@ -134,16 +134,16 @@ def _interpreter_class() -> Any:
 
 def _index(bundle: Bundle, spec: TensorSpec, details: dict[str, Any]) -> int:
     """Index of the tensor that the model's signature calls ``spec.name``."""
-    found = details.get(spec.name)
-    if found is None:
+    tensor = details.get(spec.name)
+    if tensor is None:
         raise BundleError(f"{bundle.model_path} has no tensor {spec.name}, which the manifest names; compile it anew")
-    shape, dtype = tuple(int(size) for size in found["shape"]), np.dtype(found["dtype"]).name
+    shape, dtype = tuple(int(size) for size in tensor["shape"]), np.dtype(tensor["dtype"]).name
     if (shape, dtype) != (spec.shape, spec.dtype):
         raise BundleError(
             f"{bundle.model_path}: the manifest says {spec.name} is {spec.shape} {spec.dtype}, "
             f"the model {shape} {dtype}; compile it anew"
         )
-    return int(found["index"])
+    return int(tensor["index"])
 
 
 @contextmanager

@@ -25,7 +25,7 @@ class Meter(Protocol):
     source: str
     """Where the figures come from."""
     covers: str
-    """What the total is the power of."""
+    """Which part of the machine the total is of."""
 
     def watts(self) -> Watts:
         """Watts by rail, and ``total``; empty where there is no reading yet, or no more."""

@@ -13,7 +13,7 @@ from edge_yolov9.cli.common.terminal import echo, live
 from edge_yolov9.text import printable
 
 COUNT = " images of "
-"""What a line of progress holds that comes with every image."""
+"""Text by which a line of progress that comes with every image is told from one of a new phase."""
 
 
 @contextmanager

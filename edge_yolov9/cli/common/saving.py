@@ -17,7 +17,7 @@ from edge_yolov9.outputs import OwnFiles, make_folder
 from edge_yolov9.video.source import Frame, Source
 
 DEFAULT_FPS = 25.0
-"""Of a saved video where the source does not say."""
+"""Frames per second of a saved video whose source does not state its own."""
 
 
 class Saver:

@@ -30,7 +30,7 @@ class WithTargetOptions(click.Command):
     """A verb with ``--target`` that offers the options of the built-in targets, and those of the target it is for."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As every command; the target is looked for first."""
+        """Parse the arguments, after ``--target`` was looked for: it decides what other options there are."""
         ctx.meta[_NAMED] = _named(args)
         return super().parse_args(ctx, args)
 

@@ -77,7 +77,7 @@ class Plan:
 
 
 def with_weights(graph: Graph, changed: Mapping[str, Array]) -> Graph:
-    """The same graph with other values of some initializers."""
+    """A copy of ``graph`` in which the initializers of ``changed`` have other values."""
     model = onnx.ModelProto()
     model.CopyFrom(graph.model)
     for item in model.graph.initializer:

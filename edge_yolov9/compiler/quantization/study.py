@@ -33,7 +33,7 @@ class Study:
     model: onnx.ModelProto
     """The float graph as it was exported."""
     graph: Graph
-    """The same with its outlier channels scaled down, biases not yet corrected: what plans are made of."""
+    """``model`` with its outlier channels scaled down, biases not yet corrected: what plans are made of."""
     scheme: QuantizationScheme
     images: CalibrationSet
     stats: Mapping[str, TensorStats] = field(repr=False)

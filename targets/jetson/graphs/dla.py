@@ -25,14 +25,14 @@ NATIVE = frozenset(
 """Operators that run there; Split becomes slices."""
 
 LARGEST = 8192
-"""Of every dimension but the batch."""
+"""Largest size of every dimension but the batch."""
 
 LIMITS: dict[str, dict[str, tuple[int, int]]] = {
     "Conv": {"kernel_shape": (1, 32), "strides": (1, 8), "pads": (0, 31), "dilations": (1, 32)},
     "MaxPool": {"kernel_shape": (1, 8), "strides": (1, 16), "pads": (0, 7), "dilations": (1, 1)},
     "AveragePool": {"kernel_shape": (1, 8), "strides": (1, 16), "pads": (0, 7)},
 }
-"""Of IConvolutionLayer and IPoolingLayer, which has no dilation."""
+"""Limits of the DLA for IConvolutionLayer and IPoolingLayer, which has no dilation."""
 
 TITLES = {"kernel_shape": "windows", "strides": "strides", "pads": "paddings", "dilations": "dilations"}
 
@@ -41,7 +41,7 @@ ROUNDINGS = (
     (b"half_pixel", b"round_prefer_floor"),
     (b"half_pixel", b"round_prefer_ceil"),
 )
-"""Of IResizeLayer; TensorRT calls the last two HALF_DOWN and HALF_UP."""
+"""Rounding modes that the DLA has for IResizeLayer; TensorRT calls the last two HALF_DOWN and HALF_UP."""
 
 
 def check(precision: str, board: Board) -> None:

@@ -61,12 +61,12 @@ class Layers:
 
     def convolutions(self) -> list[dict[str, Any]]:
         """Per convolution its name, whether it is INT8, multiply-accumulates, and values read and written."""
-        found = []
+        listed = []
         for node in self.nodes:
             if node.op_type != "Conv":
                 continue
             weight, result = self._kernel(node.input[1]), self.result(node)
-            found.append({
+            listed.append({
                 "name": node.input[1].removesuffix("_dq").removesuffix(".weight"),
                 "precision": "int8" if self.pair(node.input[0]) and self.pair(node.input[1]) else "float",
                 "macs": self.size[node.output[0]] * weight.size // len(weight),
@@ -75,7 +75,7 @@ class Layers:
                 "written": self.size[result],
                 "writes_int8": self.quantized(result),
             })  # fmt: skip
-        return found
+        return listed
 
     def _kernel(self, tensor: str) -> NDArray[Any]:
         pair = self.pair(tensor)
@@ -83,18 +83,18 @@ class Layers:
 
     def moves(self) -> list[tuple[int, bool]]:
         """Per operator of MEMORY_BOUND: values read and written, and whether they are INT8."""
-        found = []
+        listed = []
         for node in self.nodes:
             if node.op_type in MEMORY_BOUND:
                 inputs = node.input if node.op_type == "Concat" else node.input[:1]
                 count = sum(self.size[name] for name in (*inputs, *node.output))
-                found.append((count, all(self.pair(name) for name in inputs)))
-        return found
+                listed.append((count, all(self.pair(name) for name in inputs)))
+        return listed
 
     def reformats(self) -> dict[str, int]:
         """Places where TensorRT must change type or scale: operands of Concat and other moves whose step is not the
         operator's own, and operands of Add that are float besides the one that comes straight from a kernel."""
-        found: Counter[str] = Counter()
+        places: Counter[str] = Counter()
         for node in self.nodes:
             if node.op_type in MOVES:
                 steps = [self.scale(name) for name in (node.input if node.op_type == "Concat" else node.input[:1])]
@@ -105,10 +105,10 @@ class Layers:
                     if reader.op_type == "QuantizeLinear"
                 ]
                 own = after[0] if after else steps[0]
-                found[node.op_type] += sum(step != own for step in (*steps, *after))
+                places[node.op_type] += sum(step != own for step in (*steps, *after))
             elif node.op_type == "Add":
-                found["Add"] += max(0, sum(self.scale(name) is None for name in node.input) - 1)
-        return {name: found[name] for name in ("Concat", "Add", *sorted(set(found) - {"Concat", "Add"}))}
+                places["Add"] += max(0, sum(self.scale(name) is None for name in node.input) - 1)
+        return {name: places[name] for name in ("Concat", "Add", *sorted(set(places) - {"Concat", "Add"}))}
 
 
 def describe(model: onnx.ModelProto, precision: str, boards: Mapping[str, Board]) -> dict[str, Any]:
@@ -121,17 +121,21 @@ def describe(model: onnx.ModelProto, precision: str, boards: Mapping[str, Board]
     """
     layers = Layers(model)
     convolutions = layers.convolutions()
-    found: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "convolutions": len(convolutions),
         "gmacs": round(sum(c["macs"] for c in convolutions) / 1e9, 3),
     }
     if precision == "int8":
         left = [conv["name"] for conv in convolutions if conv["precision"] != "int8"]
-        found |= {"int8": len(convolutions) - len(left), "float": left or "none", "reformat_points": layers.reformats()}
+        figures |= {
+            "int8": len(convolutions) - len(left),
+            "float": left or "none",
+            "reformat_points": layers.reformats(),
+        }
     able = {name: board.own(JetsonBoard) for name, board in boards.items() if precision in board.precisions}
     unknown = UNKNOWN.format(precision.upper())
-    found["estimated_ms"] = {name: roofline(layers, precision, board) or unknown for name, board in able.items()}
-    return found
+    figures["estimated_ms"] = {name: roofline(layers, precision, board) or unknown for name, board in able.items()}
+    return figures
 
 
 def roofline(layers: Layers, precision: str, board: JetsonBoard) -> float | None:

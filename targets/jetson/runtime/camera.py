@@ -108,11 +108,11 @@ def _other_tensors(trt: Any, camera: Camera, shape: tuple[int, ...]) -> str:
     """What the engine's tensors are, where they are not those of the manifest; else ""."""
     engine = camera.loaded.engine
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-    found = {name: tuple(engine.get_tensor_shape(name)) for name in names}
+    tensors = {name: tuple(engine.get_tensor_shape(name)) for name in names}
     wanted = {FRAME: (*camera.size, 3), camera.output: tuple(shape)}
-    if found == wanted and engine.get_tensor_dtype(FRAME) == trt.uint8:
+    if tensors == wanted and engine.get_tensor_dtype(FRAME) == trt.uint8:
         return ""
-    return f"the letterbox engine has the tensors {found}, expected {wanted} with a uint8 frame"
+    return f"the letterbox engine has the tensors {tensors}, expected {wanted} with a uint8 frame"
 
 
 def _wrong(trt: Any, cuda: Cuda, camera: Camera, shape: tuple[int, ...]) -> str:

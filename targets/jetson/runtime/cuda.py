@@ -54,7 +54,8 @@ SIGNATURES: dict[str, list[Any]] = {
     "cudaGraphExecDestroy": [c_void_p],
     "cudaGraphDestroy": [c_void_p],
 }
-"""The same in CUDA 11.4 to 13: cudaGraphInstantiate itself changed its parameters in 12."""
+"""Functions of the CUDA runtime and their parameters, the same in CUDA 11.4 to 13: cudaGraphInstantiate itself, which
+changed in 12, is not among them."""
 
 
 @dataclass(frozen=True)
@@ -233,8 +234,8 @@ def open_library() -> Any:
     Raises:
         RuntimeNotInstalled: nowhere.
     """
-    found = ctypes.util.find_library("cudart")
-    for name in (*LIBRARIES, *([found] if found else [])):
+    library = ctypes.util.find_library("cudart")
+    for name in (*LIBRARIES, *([library] if library else [])):
         try:
             return ctypes.CDLL(name)
         except OSError:

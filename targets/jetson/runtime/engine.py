@@ -30,7 +30,7 @@ NO_INT8 = frozenset({"5.3", "6.0", "6.2"})
 """Compute capabilities whose GPU has no INT8 instructions, by TensorRT's support matrix."""
 
 WORKSPACE_MIB = 1024
-"""Where the bundle names none."""
+"""Memory that TensorRT may take for its kernels, MiB, where the bundle names none."""
 
 
 @dataclass(frozen=True)
