@@ -30,8 +30,8 @@ EQUAL = 1.03
 """Milliseconds within this factor of the least count as equal; then the first of ``PREFERRED`` is taken."""
 
 PREFERRED = ("fp16", "fp32", "int8")
-"""Precisions, the one to take first where they are equally fast: float16 is as accurate as float32 at half the size, and
-neither needs calibration."""
+"""Precisions in the order in which they are taken where they are equally fast: float16 is as accurate as float32 at
+half the size, and neither needs calibration."""
 
 NO_IMAGES = "it was not compared, as it needs calibration images; add --calibration DATA or FOLDER"
 

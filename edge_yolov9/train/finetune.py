@@ -40,14 +40,16 @@ def take_over(model: YOLOv9, path: Path, names: tuple[str, ...]) -> Taken:
     Raises:
         CheckpointError: unreadable, or of another size.
     """
-    given = load(path, names)
-    if given.model.variant.size != model.variant.size:
-        raise CheckpointError(f"{path} is a {given.variant}, which does not fit {model.name}; set --model to its size")
-    theirs, mine = given.model.state_dict(), model.state_dict()
+    checkpoint = load(path, names)
+    if checkpoint.model.variant.size != model.variant.size:
+        raise CheckpointError(
+            f"{path} is a {checkpoint.variant}, which does not fit {model.name}; set --model to its size"
+        )
+    theirs, mine = checkpoint.model.state_dict(), model.state_dict()
     fits = {
         key
         for key, value in mine.items()
-        if key in theirs and theirs[key].shape == value.shape and (given.names == names or "head.cls." not in key)
+        if key in theirs and theirs[key].shape == value.shape and (checkpoint.names == names or "head.cls." not in key)
     }
     with torch.no_grad():
         for key in fits:
@@ -57,10 +59,10 @@ def take_over(model: YOLOv9, path: Path, names: tuple[str, ...]) -> Taken:
     if any(key.startswith("auxiliary.") and "head.cls." not in key for key in rest):
         fresh.append("auxiliary branch")
     if any("head.cls." in key for key in rest):
-        fresh.append(f"class heads ({len(given.names)} classes there, {len(names)} here)")
+        fresh.append(f"class heads ({len(checkpoint.names)} classes there, {len(names)} here)")
     others = [key for key in rest if not key.startswith("auxiliary.") and "head.cls." not in key]
     if len(others) > LEAST * len(mine):
         raise CheckpointError(f"{path} does not fit {model.name}: {len(others)} of {len(mine)} tensors differ")
     if others:
         fresh.append(f"{len(others)} other tensors")
-    return Taken(str(path), len(fits), tuple(fresh), "names" in given.facts.get("source", {}))
+    return Taken(str(path), len(fits), tuple(fresh), "names" in checkpoint.facts.get("source", {}))

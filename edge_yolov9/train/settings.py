@@ -57,8 +57,8 @@ class Settings:
     csp_depth: int | None = _option(None, "Blocks in a row in every stage; None: as published for the model.")
     activation: str = _option(
         "silu",
-        "Activation after every convolution: ``silu`` as published; ``relu6`` costs less in INT8, ``hardswish`` only on "
-        "OpenVINO (docs/int8-speed.md). With ``--pretrained`` a SiLU model is fine-tuned to them.",
+        "Activation after every convolution: ``silu`` as published; ``relu6`` costs less in INT8, ``hardswish`` only "
+        "on OpenVINO (docs/int8-speed.md). With ``--pretrained`` a SiLU model is fine-tuned to them.",
         choices=ACTIVATIONS,
     )
     head: str = _option(

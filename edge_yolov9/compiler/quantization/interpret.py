@@ -26,11 +26,11 @@ def run(model: onnx.ModelProto, feed: Mapping[str, Tensor], operators: Mapping[s
     graph, device = model.graph, next(iter(feed.values())).device
     values = {item.name: _tensor(item, device) for item in graph.initializer if item.name not in feed} | dict(feed)
     for node in graph.node:
-        given = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
+        attributes = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
         if node.op_type == "Constant":
-            values[node.output[0]] = _tensor(given["value"], device)
+            values[node.output[0]] = _tensor(attributes["value"], device)
             continue
-        result = operators[node.op_type](*(values[name] if name else None for name in node.input), **given)
+        result = operators[node.op_type](*(values[name] if name else None for name in node.input), **attributes)
         values |= zip(node.output, [result] if isinstance(result, Tensor) else result, strict=True)
     return [values[item.name] for item in graph.output]
 
@@ -45,10 +45,10 @@ def _both_sides(pads: list[int]) -> list[int]:
     return pads[:half]
 
 
-def _conv(x: Tensor, weight: Tensor, bias: Tensor | None = None, **given: Any) -> Tensor:
-    pads = _both_sides(given.get("pads", [0, 0, 0, 0]))
-    strides, dilations = given.get("strides", [1, 1]), given.get("dilations", [1, 1])
-    return F.conv2d(x, weight, bias, strides, pads, dilations, given.get("group", 1))
+def _conv(x: Tensor, weight: Tensor, bias: Tensor | None = None, **attributes: Any) -> Tensor:
+    pads = _both_sides(attributes.get("pads", [0, 0, 0, 0]))
+    strides, dilations = attributes.get("strides", [1, 1]), attributes.get("dilations", [1, 1])
+    return F.conv2d(x, weight, bias, strides, pads, dilations, attributes.get("group", 1))
 
 
 def _slice(x: Tensor, starts: Tensor, ends: Tensor, axes: Tensor, steps: Tensor | None = None) -> Tensor:
@@ -63,16 +63,18 @@ def _split(x: Tensor, sizes: Tensor | None = None, axis: int = 0, num_outputs: i
     return torch.split(x, sizes.tolist() if sizes is not None else -(-x.shape[axis] // num_outputs), axis)
 
 
-def _pool(function: Operator, x: Tensor, **given: Any) -> Tensor:
-    assert not given.get("ceil_mode")
-    assert set(given.get("dilations", [1])) == {1}
-    extra = {"count_include_pad": bool(given["count_include_pad"])} if "count_include_pad" in given else {}
-    pooled: Tensor = function(x, given["kernel_shape"], given["strides"], _both_sides(given["pads"]), **extra)
+def _pool(function: Operator, x: Tensor, **attributes: Any) -> Tensor:
+    assert not attributes.get("ceil_mode")
+    assert set(attributes.get("dilations", [1])) == {1}
+    extra = {"count_include_pad": bool(attributes["count_include_pad"])} if "count_include_pad" in attributes else {}
+    pooled: Tensor = function(
+        x, attributes["kernel_shape"], attributes["strides"], _both_sides(attributes["pads"]), **extra
+    )
     return pooled
 
 
-def _resize(x: Tensor, _: Tensor | None, scales: Tensor, **given: Any) -> Tensor:
-    kind = (given["mode"], given["coordinate_transformation_mode"], given["nearest_mode"])
+def _resize(x: Tensor, _: Tensor | None, scales: Tensor, **attributes: Any) -> Tensor:
+    kind = (attributes["mode"], attributes["coordinate_transformation_mode"], attributes["nearest_mode"])
     assert kind == (b"nearest", b"asymmetric", b"floor"), kind
     for axis, scale in enumerate(scales.tolist()):
         assert scale == int(scale), scales
@@ -82,13 +84,13 @@ def _resize(x: Tensor, _: Tensor | None, scales: Tensor, **given: Any) -> Tensor
 
 OPERATORS: dict[str, Operator] = {
     "Add": torch.add,
-    "AveragePool": lambda x, **given: _pool(F.avg_pool2d, x, **given),
+    "AveragePool": lambda x, **attributes: _pool(F.avg_pool2d, x, **attributes),
     "Clip": lambda x, low, high: x.clamp(float(low), float(high)),
     "Concat": lambda *parts, axis: torch.cat(parts, axis),
     "Conv": _conv,
     "HardSigmoid": lambda x, alpha=0.2, beta=0.5: (alpha * x + beta).clamp(0, 1),
     "HardSwish": F.hardswish,
-    "MaxPool": lambda x, **given: _pool(F.max_pool2d, x, **given),
+    "MaxPool": lambda x, **attributes: _pool(F.max_pool2d, x, **attributes),
     "Mul": torch.mul,
     "Resize": _resize,
     "Sigmoid": torch.sigmoid,
