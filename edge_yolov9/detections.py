@@ -13,6 +13,18 @@ from edge_yolov9.errors import InputError, RuntimeNotInstalled
 
 
 @dataclass(frozen=True)
+class Times:
+    """When a frame passed through a stream, in seconds of ``time.monotonic()``."""
+
+    captured: float
+    """When the frame arrived."""
+    started: float
+    """When the detector took the frame."""
+    finished: float
+    """When the boxes were there."""
+
+
+@dataclass(frozen=True)
 class Detections:
     """N objects, the most confident first."""
 
@@ -26,12 +38,8 @@ class Detections:
     """All class names of the model."""
     track_id: NDArray[np.int64] | None = None
     """(N,) which object of the stream it is, from 1; None where nothing tracks."""
-    captured: float | None = None
-    """``time.monotonic()`` seconds when the frame arrived; of a stream's results, else None."""
-    started: float | None = None
-    """When the detector took the frame."""
-    finished: float | None = None
-    """When the boxes were there."""
+    times: Times | None = None
+    """When the frame passed through a stream; None for results of other calls."""
 
     def __len__(self) -> int:
         return len(self.confidence)
@@ -40,6 +48,21 @@ class Detections:
         """(box (4,), score, class) of each object."""
         for box, score, index in zip(self.xyxy, self.confidence, self.class_id, strict=True):
             yield box, float(score), int(index)
+
+    @property
+    def captured(self) -> float | None:
+        """``times.captured``; None where there are no times."""
+        return None if self.times is None else self.times.captured
+
+    @property
+    def started(self) -> float | None:
+        """``times.started``; None where there are no times."""
+        return None if self.times is None else self.times.started
+
+    @property
+    def finished(self) -> float | None:
+        """``times.finished``; None where there are no times."""
+        return None if self.times is None else self.times.finished
 
     def select(self, index: NDArray[Any]) -> Detections:
         """The objects that ``index`` names: an (N,) bool mask, or integer positions in the order wanted."""

@@ -124,14 +124,33 @@ class Detector(Closing):
         """
         if isinstance(frames, np.ndarray) and frames.ndim < 4:  # its rows would pass for grey frames
             raise InputError(f"a batch is a list of frames, got one array {frames.shape}; call detect(frame) for one")
-        from edge_yolov9.video.source import Frame, Source
+        from concurrent.futures import ThreadPoolExecutor
+        from queue import SimpleQueue
 
-        images = (Frame(image, "", index, 0.0) for index, image in enumerate(frames))
-        source = Source("batch", "folder", images, total=len(frames))
-        with self._start(source, track=False) as stream:
-            results = [found for _, found in stream]
-        if len(results) < len(frames):
-            raise InferenceError(f"this Detector was closed after {len(results)} of {len(frames)} frames")
+        with self._opening:
+            self._check_open()
+            lanes = [self._lane] if len(frames) == 1 else self._lanes()
+        free: SimpleQueue[Lane] = SimpleQueue()
+        for lane in lanes:
+            free.put(lane)
+
+        def detect(frame: NDArray[np.uint8]) -> Detections:
+            lane = free.get()
+            try:
+                return lane.detect(frame, self.options)
+            finally:
+                free.put(lane)
+
+        results: list[Detections] = []
+        with ThreadPoolExecutor(len(lanes), "detect") as pool:
+            try:
+                for detections in pool.map(detect, frames):
+                    results.append(detections)
+            except InferenceError as error:
+                if not self._closed:
+                    raise
+                done = f"this Detector was closed after {len(results)} of {len(frames)} frames"
+                raise InferenceError(done) from error
         return results
 
     def stream(
@@ -154,7 +173,7 @@ class Detector(Closing):
                 ever; what ``status`` raises ends the stream.
 
         Returns:
-            An iterator of (frame (H, W, 3) uint8 BGR, Detections with ``captured``, ``started`` and ``finished``), also
+            An iterator of (frame (H, W, 3) uint8 BGR, Detections with ``times``), also
             a context manager, which counts ``frames``, ``dropped`` and ``reconnects``. An error in one frame is raised
             in its place, and iterating may go on.
 
@@ -173,12 +192,11 @@ class Detector(Closing):
         options, tracker = self.options, None
         if track:
             low = min(0.1, options.confidence)
-            tracker = ByteTrack(source.fps or 30, confidence=options.confidence, low=low)
+            tracker = ByteTrack(source.frame_rate, confidence=options.confidence, low=low)
             options = replace(options, confidence=low)
         try:
             with self._opening:
-                if self._closed:
-                    raise InferenceError("this Detector is closed; open the bundle again")
+                self._check_open()
                 alone = source.latest or source.total == 1
                 stream = Stream(source, [self._lane] if alone else self._lanes(), options, tracker)
                 self._streams.add(stream)
@@ -186,6 +204,10 @@ class Detector(Closing):
             source.close()
             raise
         return stream
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InferenceError("this Detector is closed; open the bundle again")
 
     def _lanes(self) -> list[Lane]:
         """Lanes for frames side by side; loaded when they are first wanted."""

@@ -32,6 +32,12 @@ class Turn:
         self._holder, self._depth = 0, 0
         """The thread that holds it, and how often."""
 
+    @property
+    def waiting(self) -> int:
+        """How many threads hold it or wait for it."""
+        with self._changed:
+            return len(self._waiting)
+
     def __enter__(self) -> None:
         me = object()
         with self._changed:

@@ -21,8 +21,9 @@ import numpy as np
 from edge_yolov9 import Detector
 from edge_yolov9.images import read_image
 from edge_yolov9.video import reader as live
+from edge_yolov9.video.frames import Frame, Iterated
 from edge_yolov9.video.latest import Latest
-from edge_yolov9.video.reader import Frame, Reader
+from edge_yolov9.video.reader import Reader
 from edge_yolov9.video.source import Source
 from tests.conftest import PICTURES
 
@@ -56,10 +57,9 @@ def lap(detect: Detector, pictures: Iterator[np.ndarray]) -> None:
     for picture in islice(pictures, CALLS):
         detect(picture)
     frames = (Frame(picture.copy(), "film", index, 0.0) for index, picture in enumerate(islice(pictures, STREAMED)))
-    assert sum(1 for _ in detect.stream(Source("film", "video", frames), track=True)) == STREAMED
+    assert sum(1 for _ in detect.stream(Source("film", "video", Iterated(frames)), track=True)) == STREAMED
     reader = Reader(lambda: Camera(pictures), "camera", live=True)
-    newest = Latest(reader, release=reader.close, stop=reader.stop)
-    for _ in islice(detect.stream(Source("camera", "live", newest, stop=newest.close), track=True), LIVE):
+    for _ in islice(detect.stream(Source("camera", "live", Latest(reader)), track=True), LIVE):
         pass
     assert reader.reconnects >= 1
 

@@ -7,8 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,8 @@ from edge_yolov9 import Detections, Detector, registry
 from edge_yolov9.bundle import Bundle, InputRule, Manifest, TensorSpec
 from edge_yolov9.errors import SourceError
 from edge_yolov9.video.capture import Capture
-from edge_yolov9.video.source import Frame, Source
+from edge_yolov9.video.frames import Frame, Frames, Iterated
+from edge_yolov9.video.source import Source
 
 SIZE = 64
 OUTPUTS = tuple(
@@ -33,6 +34,27 @@ MANIFEST = Manifest("gelan-t", ("thing", "other"), "onnx", "cpu", "fp32", INPUT,
 needs_gstreamer = pytest.mark.skipif(
     shutil.which("gst-launch-1.0") is None, reason="needs gst-launch-1.0 (Debian: gstreamer1.0-tools)"
 )
+
+
+class Gate:
+    """``seconds`` of a :class:`Session` whose inference ends when the test says so."""
+
+    def __init__(self) -> None:
+        self._begun: SimpleQueue[None] = SimpleQueue()
+        self._ending: SimpleQueue[None] = SimpleQueue()
+
+    def __call__(self) -> float:
+        self._begun.put(None)
+        self._ending.get(timeout=10)
+        return 0.0
+
+    def await_begin(self) -> None:
+        """Wait until an inference has begun."""
+        self._begun.get(timeout=10)
+
+    def end(self) -> None:
+        """Let the inference come to its end."""
+        self._ending.put(None)
 
 
 class Session(registry.Session):
@@ -74,35 +96,84 @@ def frames(number: int, start: int = 0) -> Iterator[Frame]:
 class Opened(Source):
     """A source that knows how many frames were read and whether it was closed."""
 
-    def __init__(self, items: Iterator[Any], kind: str = "video", **more: Any) -> None:
-        self.read, self.closed = 0, threading.Event()
-        super().__init__("test", kind, items, close=self.closed.set, **more)
+    def __init__(self, frames: Frames | Iterator[Frame], kind: str = "video", fps: float | None = None) -> None:
+        self.read, self.closed, self._changed = 0, threading.Event(), threading.Condition()
+        super().__init__("test", kind, frames if isinstance(frames, Frames) else Iterated(frames, fps=fps))
 
     def __next__(self) -> Frame:
         frame = super().__next__()
-        self.read += 1
+        with self._changed:
+            self.read += 1
+            self._changed.notify_all()
         return frame
 
+    def close(self) -> None:
+        super().close()
+        self.closed.set()
 
-def paced(fps: float) -> Iterator[Frame]:
-    """A camera: frame n arrives n periods after the first."""
-    first = time.monotonic()
-    for index in count():
-        time.sleep(max(0.0, first + index / fps - time.monotonic()))
-        yield Frame(np.full((48, 64, 3), index % 250, np.uint8), "camera", index, time.monotonic())
+    def wait_read(self, number: int) -> None:
+        """Wait until ``number`` frames have been read."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self.read >= number, timeout=10)
+
+
+class Newest(Iterated):
+    """Frames of which only the newest counts, given when they are asked for: it has no thread."""
+
+    @property
+    def newest_only(self) -> bool:
+        return True
+
+
+class Camera(Frames):
+    """Gives a frame to a :class:`edge_yolov9.video.latest.Latest` when the test says so."""
+
+    def __init__(self, fps: float | None = None) -> None:
+        self.fps = fps
+        self._given: SimpleQueue[Frame | None] = SimpleQueue()
+        self._asked: SimpleQueue[None] = SimpleQueue()
+
+    def __next__(self) -> Frame:
+        self._asked.put(None)
+        frame = self._given.get()
+        if frame is None:
+            raise StopIteration
+        return frame
+
+    def give(self, frame: Frame) -> None:
+        """Hand over a frame; returns when whoever reads has put it away and waits for the next."""
+        self._asked.get(timeout=10)
+        self._given.put(frame)
+        self._asked.get(timeout=10)
+        self._asked.put(None)
+
+    def stop(self) -> None:
+        self._given.put(None)
+
+
+def detector_of(
+    monkeypatch: pytest.MonkeyPatch, seconds: Callable[[], float] = lambda: 0.0, lanes: int = 3, **options: Any
+) -> tuple[Detector, list[Session]]:
+    """A detector whose sessions take ``seconds()`` per frame, and the sessions, as it opens them."""
+    opened: list[Session] = []
+
+    def open_sessions(_bundle: object, _runtime: object, _threads: object, number: int = 1) -> list[Session]:
+        opened.extend(Session(seconds) for _ in range(number))
+        return opened[-number:]
+
+    monkeypatch.setattr("edge_yolov9.registry.cores", lambda: lanes)
+    monkeypatch.setattr("edge_yolov9.detector.open_session", lambda *how: open_sessions(*how)[0])
+    monkeypatch.setattr("edge_yolov9.detector.open_sessions", open_sessions)
+    return Detector(Bundle(Path("nowhere"), MANIFEST), confidence=0.3, **options), opened
 
 
 @contextmanager
 def detectors(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Detector]]:
-    """``make(seconds, lanes, **options)`` gives one whose sessions take ``seconds()`` per frame; leaves no thread."""
+    """``make(seconds, lanes, **options)`` gives a detector as :func:`detector_of` does; leaves no thread."""
     made: list[Detector] = []
 
-    def make(seconds: Callable[[], float] = lambda: 0.0, lanes: int = 3, **options: Any) -> Detector:
-        monkeypatch.setattr("edge_yolov9.registry.cores", lambda: lanes)
-        monkeypatch.setattr("edge_yolov9.detector.open_session", lambda *_: Session(seconds))
-        sessions = "edge_yolov9.detector.open_sessions"
-        monkeypatch.setattr(sessions, lambda bundle, runtime, threads, count: [Session(seconds) for _ in range(count)])
-        made.append(Detector(Bundle(Path("nowhere"), MANIFEST), confidence=0.3, **options))
+    def make(*how: Any, **options: Any) -> Detector:
+        made.append(detector_of(monkeypatch, *how, **options)[0])
         return made[-1]
 
     before = threading.active_count()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import threading
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,14 +21,28 @@ from tests.streams import Plug, detectors
 pytestmark = pytest.mark.usefixtures("impatient", "nothing_leaks")
 
 
+class Pauses:
+    """A clock that only pauses move on, and each pause."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def clock(self) -> float:
+        return sum(self.seconds)
+
+    def pause(self, event: threading.Event, seconds: float) -> bool:
+        self.seconds.append(seconds)
+        return event.is_set()
+
+
 def test_a_lost_source_comes_back() -> None:
-    plug, told = Plug([3, 0, 2, 10], refusals=2), []
-    reader = Reader(plug, "cam", live=True, status=told.append)
-    start = time.monotonic()
+    plug, told, pauses = Plug([3, 0, 2, 10], refusals=2), [], Pauses()
+    reader = Reader(plug, "cam", live=True, status=told.append, clock=pauses.clock, pause=pauses.pause)
     indices = [next(reader).index for _ in range(6)]
-    seconds = time.monotonic() - start
     assert indices[:3] == [0, 1, 2]
-    assert 0.6 * 100 * seconds < indices[5] < 110 * seconds + 8  # time that was missed counts in frames
+    first = round(100 * sum(pauses.seconds[:6]))  # time that was missed counts in frames
+    assert indices[3:5] == [3 + first, 4 + first]
+    assert indices[5] == indices[4] + 1 + round(100 * sum(pauses.seconds[6:]))
     assert [(status.event, status.attempt) for status in told[:8]] == [
         ("lost", 0),
         *(("reconnecting", attempt) for attempt in range(1, 7)),  # the third opens but gives no frame
@@ -52,13 +65,12 @@ def test_a_lost_source_comes_back() -> None:
 
 def test_waits_grow_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    reader = Reader(Plug([1, 1, 1], refusals=9), "cam", live=True)
-    waits: list[float] = []
-    reader._stop.wait = lambda seconds: waits.append(seconds)  # type: ignore[method-assign, assignment, misc]
+    pauses = Pauses()
+    reader = Reader(Plug([1, 1, 1], refusals=9), "cam", live=True, clock=pauses.clock, pause=pauses.pause)
     next(reader)
     next(reader)
     next(reader)
-    assert waits[:10] == waits[10:] == [0.5, 1, 2, 4, 8, 16, 30, 30, 30, 30]
+    assert pauses.seconds[:10] == pauses.seconds[10:] == [0.5, 1, 2, 4, 8, 16, 30, 30, 30, 30]
     reader.close()
 
 

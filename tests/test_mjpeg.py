@@ -197,8 +197,8 @@ def test_an_open_server_does_not_hold_the_process_back() -> None:
 def test_visitors_that_hang_up_are_no_news(
     server: MjpegServer, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    serve, came = server._server._serve, Queue[object]()
-    monkeypatch.setattr(server._server, "_serve", lambda *visit: (came.put(visit), serve(*visit)))
+    take, came = connections.BoundedServer.process_request, Queue[object]()
+    monkeypatch.setattr(connections.BoundedServer, "process_request", lambda *visit: (take(*visit), came.put(visit)))
     for request in (b"", b"GET / HTT", b"\x16\x03\xff\r\n\r\n", b"GET /stream HTTP/1.1\r\n\r\n"):
         visitor = socket.create_connection(("127.0.0.1", int(server.url.rstrip("/").rpartition(":")[2])))
         visitor.sendall(request)

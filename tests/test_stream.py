@@ -15,7 +15,7 @@ from edge_yolov9.errors import InferenceError, InputError, SourceError
 from edge_yolov9.video.latest import Latest
 from edge_yolov9.video.source import Frame
 from edge_yolov9.video.stream import LEAD, Stream
-from tests.streams import Opened, detectors, frames, paced, value
+from tests.streams import Newest, Opened, detector_of, detectors, frames, value
 
 
 @pytest.fixture
@@ -39,9 +39,12 @@ def test_every_frame_in_order_while_workers_finish_in_any(detector: Callable[...
         assert int(frame[0, 0, 0]) == value(found) == index
         assert stream.frame is not None
         assert (stream.frame.index, stream.frame.timestamp) == (index, index / 10)
-        assert before < found.captured <= found.started < found.finished <= time.monotonic()  # type: ignore[operator]
-        assert found.captured > last
-        last = found.captured
+        times = found.times
+        assert times is not None
+        assert before < times.captured <= times.started < times.finished <= time.monotonic()
+        assert (times.captured, times.started, times.finished) == (found.captured, found.started, found.finished)
+        assert times.captured > last
+        last = times.captured
     assert len(busy) == 3
     assert (index, stream.frames, stream.dropped, stream.reconnects) == (59, 60, 0, 0)
     assert source.closed.is_set()
@@ -53,7 +56,8 @@ def test_results_wait_in_bounded_number(detector: Callable[..., Detector]) -> No
     with detector(lanes=2).stream(source) as stream:
         for taken in range(1, 4):
             next(stream)
-            time.sleep(0.05)
+            source.wait_read(taken + 2 * LEAD)
+            time.sleep(0.02)
             assert source.read == taken + 2 * LEAD
     assert source.closed.is_set()
 
@@ -67,8 +71,7 @@ def fail_in(stream: Stream) -> None:
 @pytest.mark.parametrize("how", ["break", "error", "with", "close", "drop", "detector"])
 def test_leaving_ends_threads_and_closes_the_source(detector: Callable[..., Detector], how: str, latest: bool) -> None:
     before = threading.active_count()
-    newest = Latest(paced(1000)) if latest else None
-    source = Opened(frames(200), "video") if newest is None else Opened(newest, "live", stop=newest.close)
+    source = Opened(Latest(Newest(frames(200))), "live") if latest else Opened(frames(200), "video")
     detect = detector()
     if how == "break":
         for _ in detect.stream(source):
@@ -91,8 +94,7 @@ def test_leaving_ends_threads_and_closes_the_source(detector: Callable[..., Dete
         stream = detect.stream(source)
         detect.close()
         assert next(stream, None) is None
-        ended = Latest(frames(1)) if latest else None
-        late = Opened(frames(1)) if ended is None else Opened(ended, "live", stop=ended.close)
+        late = Opened(Latest(Newest(frames(1))), "live") if latest else Opened(frames(1))
         with pytest.raises(InferenceError, match="closed"):
             detect.stream(late)
         assert late.closed.is_set()
@@ -126,12 +128,13 @@ def test_an_error_of_the_source_is_the_last(detector: Callable[..., Detector]) -
     assert list(stream) == []
 
 
-def test_batch_gives_what_single_calls_give(detector: Callable[..., Detector]) -> None:
-    detect = detector(lambda: 0.001)
+def test_batch_gives_what_single_calls_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    detect, sessions = detector_of(monkeypatch, lambda: 0.001)
     pictures = [frame.image for frame in frames(30)]
     assert value(detect.batch(pictures[7:8])[0]) == 7
-    assert not detect._parallel  # one picture needs no second model
+    assert len(sessions) == 1  # one picture needs no second model
     assert [value(found) for found in detect.batch(pictures)] == [value(detect(one)) for one in pictures]
+    assert len(sessions) == 4
     assert detect.batch([]) == []
     with pytest.raises(InputError, match="a frame must be"):
         detect.batch([*pictures, np.zeros((2, 2), np.float32)])  # type: ignore[list-item]
@@ -143,11 +146,17 @@ def test_batch_gives_what_single_calls_give(detector: Callable[..., Detector]) -
 
 
 def test_a_batch_that_is_closed_meanwhile_is_no_shorter_list(detector: Callable[..., Detector]) -> None:
-    detect = detector(lambda: 0.02)
-    closing = threading.Timer(0.1, detect.close)
+    begun = threading.Event()
+
+    def seconds() -> float:
+        begun.set()
+        return 0.001
+
+    detect = detector(seconds)
+    closing = threading.Thread(target=lambda: begun.wait(10) and detect.close())
     closing.start()
     with pytest.raises(InferenceError, match="closed after"):
-        detect.batch([frame.image for frame in frames(100)])
+        detect.batch([next(frames(1)).image] * 2000)
     closing.join()
 
 

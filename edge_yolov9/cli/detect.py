@@ -53,13 +53,13 @@ class Tally:
 
     def add(self, frame: Frame, detections: Detections, saved: Path | None) -> None:
         """Count one frame of a stream."""
-        assert detections.started is not None
-        assert detections.finished is not None
-        milliseconds = 1000 * (detections.finished - detections.started)
+        times = detections.times
+        assert times is not None  # a stream's results have them
+        milliseconds = 1000 * (times.finished - times.started)
         self.counts.update(detections.names[index] for index in detections.class_id)
         self.count += 1
         self.milliseconds.append(milliseconds)
-        self.finished = detections.finished
+        self.finished = times.finished
         if self.detail is not None:
             height, width = frame.image.shape[:2]
             about = {"name": frame.name, "index": frame.index, "timestamp": round(frame.timestamp, 4)}

@@ -71,7 +71,7 @@ class Engine:
         self.optimizer = sgd(self.model, settings)
         self.loss = Loss(settings, self.device)
         self._amp = precision(settings, self.device)
-        self._scaler = torch.amp.GradScaler(self.device.type, enabled=self._amp == torch.float16)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self._amp == torch.float16)
         self._forward: nn.Module = self.model
         if group.world > 1:
             ids = [self.device] if self.device.type == "cuda" else None
@@ -110,7 +110,7 @@ class Engine:
             if self.group.any(not bool(torch.isfinite(total))):
                 blame_loss(self.model, images, terms[0].detach(), self._amp)
             # gradients are averaged over processes, the loss is summed over images
-            self._scaler.scale(total * global_size * self.group.world).backward()  # type: ignore[no-untyped-call]
+            self.scaler.scale(total * global_size * self.group.world).backward()  # type: ignore[no-untyped-call]
         self.pending += 1
         shared = self.group.sum(terms[0].detach().clone()).tolist()
         return Outcome((shared[0], shared[1], shared[2]))
@@ -125,16 +125,16 @@ class Engine:
             NotFinite: the gradients are not finite, in fp16 at any scale.
         """
         apply(rates, self.optimizer)
-        self._scaler.unscale_(self.optimizer)
+        self.scaler.unscale_(self.optimizer)
         parameters = [p for p in self.model.parameters() if p.grad is not None]
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        finite, scale = bool(torch.isfinite(norm)), self._scaler.get_scale()
-        if not finite and (not self._scaler.is_enabled() or scale < LEAST_SCALE):
+        finite, scale = bool(torch.isfinite(norm)), self.scaler.get_scale()
+        if not finite and (not self.scaler.is_enabled() or scale < LEAST_SCALE):
             blame_gradients(self.model, scale)
         if finite:
             nn.utils.clip_grads_with_norm_(parameters, self.settings.clip_norm, norm)
-        self._scaler.step(self.optimizer)  # leaves weights and momenta as they are where a gradient is not finite
-        self._scaler.update()
+        self.scaler.step(self.optimizer)  # leaves weights and momenta as they are where a gradient is not finite
+        self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self.pending = 0
         if finite:
@@ -149,7 +149,7 @@ class Engine:
         held["rng/cpu"] = torch.get_rng_state()
         if self.device.type == "cuda":
             held["rng/cuda"] = torch.cuda.get_rng_state(self.device)
-        return EngineState(held, self.average.updates, self._scaler.state_dict())
+        return EngineState(held, self.average.updates, self.scaler.state_dict())
 
     def restore(self, state: EngineState) -> str:
         """Go on from there.
@@ -184,7 +184,7 @@ class Engine:
         if self.device.type == "cuda" and "rng/cuda" in held:
             torch.cuda.set_rng_state(held["rng/cuda"], self.device)
         if state.scaler:
-            self._scaler.load_state_dict(dict(state.scaler))
+            self.scaler.load_state_dict(dict(state.scaler))
         if not wrong:
             return ""
         return (

@@ -92,9 +92,7 @@ class GStreamerCapture:
             ready = self._wait(deadline)
             if self._output in ready:
                 self._note()
-                caps = CAPS.findall(self._log)
-                if caps and caps[-1] != self._caps:
-                    raise SourceError(f"{self._name}: the frames changed to another size or rate")
+                self._check_caps()
             if self._frames in ready:
                 count = os.readv(self._frames, [rest])
                 if not count:
@@ -124,9 +122,15 @@ class GStreamerCapture:
         process.stdout.close()
         os.close(self._frames)
 
+    def _check_caps(self) -> None:
+        caps = CAPS.findall(self._log)
+        if caps and caps[-1] != self._caps:
+            raise SourceError(f"{self._name}: the frames changed to another size or rate")
+
     def _complain(self) -> None:
-        """The pipeline closed its end; an error if it says so within a second."""
+        """The pipeline closed its end; an error if it says so within a second, or has said so behind its frames."""
         while self._output in self._wait(time.monotonic() + 1) and self._note():
+            self._check_caps()
             reason = _reason(self._log)
             if reason is not None:
                 raise SourceError(f"{self._name}: {reason}")

@@ -1,44 +1,30 @@
-"""The newest item of something that does not wait: a thread reads, stale items are dropped."""
+"""The newest frame of something that does not wait: a thread reads, stale frames are dropped."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
 
-T = TypeVar("T")
+from edge_yolov9.video.frames import Frame, Frames
 
 
-class Latest(Generic[T]):
-    """Reads ``items`` in a thread of its own and keeps the newest only. The thread owns the reader and releases it."""
+class Latest(Frames):
+    """Reads ``frames`` in a thread of its own and keeps the newest only. The thread owns them and closes them."""
 
-    def __init__(
-        self, items: Iterator[T], release: Callable[[], None] = lambda: None, stop: Callable[[], None] = lambda: None
-    ) -> None:
-        """Begin to read.
-
-        Args:
-            items: read until they end or raise.
-            release: called by the thread when it is done with them.
-            stop: makes a thread that waits for an item give up; called from another thread.
-        """
-        self.items = items
-        self.dropped = 0
-        """Items that were replaced by a newer one before anybody took them."""
-        self._release, self._stop_waiting = release, stop
+    def __init__(self, frames: Frames) -> None:
+        """Begin to read, until the frames end or raise."""
+        self._frames = frames
+        self.fps = frames.fps
+        self._dropped = 0
         self._changed = threading.Condition()
-        self._newest: list[T] = []
+        self._newest: list[Frame] = []
         self._error: BaseException | None = None
         self._ended = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._read, name="latest", daemon=True)
         self._thread.start()
 
-    def __iter__(self) -> Latest[T]:
-        return self
-
-    def __next__(self) -> T:
-        """Each item at most once; waits for the next; ends, or raises, as the reader did."""
+    def __next__(self) -> Frame:
+        """Each frame at most once; waits for the next; ends, or raises, as the frames did."""
         with self._changed:
             self._changed.wait_for(lambda: self._newest or self._ended)
             if self._newest:
@@ -46,18 +32,30 @@ class Latest(Generic[T]):
             error, self._error = self._error, None
         raise StopIteration if error is None else error
 
-    def waiting(self) -> T | None:
-        """The item that waits, if there is one: whoever asks drops an older one for it."""
+    @property
+    def newest_only(self) -> bool:
+        return True
+
+    @property
+    def dropped(self) -> int:
+        return self._dropped
+
+    @property
+    def reconnects(self) -> int:
+        return self._frames.reconnects
+
+    def fresher(self, frame: Frame) -> Frame:
+        """The frame that waits, for which ``frame`` is dropped; ``frame`` itself where none does."""
         with self._changed:
             if not self._newest:
-                return None
-            self.dropped += 1
+                return frame
+            self._dropped += 1
             return self._newest.pop()
 
-    def close(self) -> None:
-        """Stop reading; waits for the read under way, five seconds at most. Calling it twice does no harm."""
+    def stop(self) -> None:
+        """End the reading; waits for the read under way, five seconds at most."""
         self._stop.set()
-        self._stop_waiting()
+        self._frames.stop()
         with self._changed:
             self._ended = True
             self._newest.clear()
@@ -67,17 +65,17 @@ class Latest(Generic[T]):
 
     def _read(self) -> None:
         try:
-            for item in self.items:
+            for frame in self._frames:
                 with self._changed:
                     if self._stop.is_set():
                         break
-                    self.dropped += len(self._newest)
-                    self._newest[:] = [item]
+                    self._dropped += len(self._newest)
+                    self._newest[:] = [frame]
                     self._changed.notify_all()
         except BaseException as error:  # the consumer raises it, also a SystemExit of the status callback
             self._error = error
         finally:
-            self._release()
+            self._frames.close()
             with self._changed:
                 self._ended = True
                 self._changed.notify_all()

@@ -11,24 +11,10 @@ from typing import Literal
 from edge_yolov9.errors import SourceError
 from edge_yolov9.images import Image
 from edge_yolov9.video.capture import Capture
+from edge_yolov9.video.frames import Frame, Frames
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 """Seconds before the first attempt to open a lost source again, and most between two; each waits twice as long."""
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One picture of a source."""
-
-    image: Image
-    """(H, W, 3) uint8 BGR."""
-    name: str
-    """File name, or the source's name for videos and live sources."""
-    index: int
-    """Place in the source from 0; a gap says that frames were dropped, did not decode, or were missed while a live
-    source was lost."""
-    timestamp: float
-    """Seconds: position in a video file, ``time.monotonic()`` of arrival for live sources, 0 for images."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +34,8 @@ class Status:
         return f"{self.source}: {text[self.event]} ({self.reason})"
 
 
-class Reader:
-    """Iterates over the frames of a capture. One thread at a time, but ``stop`` may come from any."""
+class Reader(Frames):
+    """Frames of a capture, which is opened again when it is lost."""
 
     def __init__(
         self,
@@ -58,6 +44,8 @@ class Reader:
         *,
         live: bool,
         status: Callable[[Status], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[threading.Event, float], bool] = threading.Event.wait,
     ) -> None:
         """Open the capture.
 
@@ -67,20 +55,19 @@ class Reader:
             live: it has no end by itself; one that knows how many frames it has ends all the same.
             status: is told when a live source is lost, before each attempt to open it again, and when it is back, in
                 the thread that reads. What it raises ends the iteration.
+            clock: seconds, for the timestamps of a live source and the time that it was lost.
+            pause: waits for an event, so many seconds at most, and tells whether it came.
 
         Raises:
             SourceError: it does not open. Once it was open, a live source is tried again until ``stop``.
         """
         self._open, self._name, self._status = open_capture, name, status
+        self._clock, self._pause = clock, pause
         self._capture: Capture | None = open_capture()
         self.fps, self.total = self._capture.fps, self._capture.total
         self.live = live and self.total is None
-        self.reconnects = 0
-        self._index = 0
+        self._reconnects = self._index = 0
         self._stop = threading.Event()
-
-    def __iter__(self) -> Reader:
-        return self
 
     def __next__(self) -> Frame:
         image, reason = self._read()
@@ -92,9 +79,13 @@ class Reader:
         if image is None or self._capture is None:
             self.close()
             raise StopIteration
-        timestamp = time.monotonic() if self.live else self._capture.position()
+        timestamp = self._clock() if self.live else self._capture.position()
         self._index += 1
         return Frame(image, self._name, self._index - 1, timestamp)
+
+    @property
+    def reconnects(self) -> int:
+        return self._reconnects
 
     def stop(self) -> None:
         """End the iteration, also a wait between two attempts; a read under way goes on to its end."""
@@ -119,10 +110,10 @@ class Reader:
     def _reconnect(self, cause: str) -> Image | None:
         """The first frame after a loss; None when ``stop`` came first."""
         reason = cause
-        lost, attempt, wait = time.monotonic(), 0, FIRST_WAIT
+        lost, attempt, wait = self._clock(), 0, FIRST_WAIT
         self._tell("lost", reason)
         self._release()  # takes its time where the other side does not answer
-        while not self._stop.wait(wait):
+        while not self._pause(self._stop, wait):
             attempt, wait = attempt + 1, min(2 * wait, LONGEST_WAIT)
             self._tell("reconnecting", reason, attempt)
             try:
@@ -132,8 +123,8 @@ class Reader:
                 continue
             image, why = self._read()
             if image is not None:
-                self.reconnects += 1
-                self._index += max(1, round((time.monotonic() - lost) * (self.fps or 1)))
+                self._reconnects += 1
+                self._index += max(1, round((self._clock() - lost) * (self.fps or 1)))
                 self._tell("back", cause, attempt)
                 return image
             reason = why

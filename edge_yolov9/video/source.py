@@ -19,12 +19,16 @@ from edge_yolov9.system.closing import Closing
 from edge_yolov9.text import printable, shown
 from edge_yolov9.video.address import PIPELINE, Address, read_address
 from edge_yolov9.video.capture import Capture, OpenCVCapture, open_film, open_url
+from edge_yolov9.video.frames import Frame as Frame
+from edge_yolov9.video.frames import Frames, Iterated
 from edge_yolov9.video.gstreamer import ENDS, open_pipeline
 from edge_yolov9.video.latest import Latest
-from edge_yolov9.video.reader import Frame as Frame
 from edge_yolov9.video.reader import Reader, Status
 
 Report = Callable[[SourceError], None]
+
+USUAL_FPS = 30.0
+"""Frames per second that are assumed where a source does not state its own."""
 
 DEVICE = re.compile(r"/dev/(video|v4l)")
 """The beginning of a camera's path."""
@@ -33,30 +37,16 @@ DEVICE = re.compile(r"/dev/(video|v4l)")
 class Source(Closing):
     """An opened source: a context manager that is iterated once, by one thread or by several in turn."""
 
-    def __init__(
-        self,
-        name: str,
-        kind: str,
-        frames: Iterator[Frame],
-        *,
-        total: int | None = None,
-        fps: float | None = None,
-        stop: Callable[[], None] = lambda: None,
-        close: Callable[[], None] = lambda: None,
-    ) -> None:
-        """Use :func:`open_source`, or hand over frames of your own.
+    def __init__(self, name: str, kind: str, frames: Frames) -> None:
+        """Use :func:`open_source`, or hand over frames of your own as :class:`~edge_yolov9.video.frames.Iterated`.
 
         Args:
             name: for messages and file names.
             kind: image, folder, video or live.
-            frames: the frames in order; a :class:`Latest` gives the newest only.
-            total: how many to expect, as far as that is known.
-            fps: frames per second, as far as that is known.
-            stop: makes a thread that waits for a frame give up; called from another thread.
-            close: frees the device, when no thread waits for a frame.
+            frames: the frames in order; the source owns them.
         """
-        self.name, self.kind, self.total, self.fps = name, kind, total, fps
-        self._frames, self._stop, self._close = frames, stop, close
+        self.name, self.kind, self.total, self.fps = name, kind, frames.total, frames.fps
+        self._frames = frames
         self._reading = threading.Lock()
         self._closed = False
 
@@ -66,20 +56,24 @@ class Source(Closing):
         return self.kind == "live"
 
     @property
+    def frame_rate(self) -> float:
+        """Frames per second; ``USUAL_FPS`` where that is not known."""
+        return self.fps or USUAL_FPS
+
+    @property
     def latest(self) -> bool:
         """Whether frames that nobody asked for in time are dropped."""
-        return isinstance(self._frames, Latest)
+        return self._frames.newest_only
 
     @property
     def dropped(self) -> int:
-        """How many were."""
-        return self._frames.dropped if isinstance(self._frames, Latest) else 0
+        """Frames that were dropped because newer ones had arrived."""
+        return self._frames.dropped
 
     @property
     def reconnects(self) -> int:
         """How often a live source was lost and came back."""
-        items = self._frames.items if isinstance(self._frames, Latest) else self._frames
-        return items.reconnects if isinstance(items, Reader) else 0
+        return self._frames.reconnects
 
     def __iter__(self) -> Source:
         return self
@@ -91,12 +85,12 @@ class Source(Closing):
                     return next(self._frames)
             finally:
                 if self._closed:  # meanwhile, by a thread that would not wait for us
-                    self._close()
+                    self._frames.close()
             raise StopIteration
 
     def fresher(self, frame: Frame) -> Frame:
         """``frame``, or the one that has replaced it meanwhile; does not wait."""
-        return (self._frames.waiting() or frame) if isinstance(self._frames, Latest) else frame
+        return self._frames.fresher(frame)
 
     def close(self) -> None:
         """Free the camera or file; a thread that reads it comes to an end. Calling it twice does no harm.
@@ -104,9 +98,9 @@ class Source(Closing):
         A read that hangs is waited for five seconds; its thread frees the device when it returns.
         """
         self._closed = True
-        self._stop()
+        self._frames.stop()
         if self._reading.acquire(timeout=5):
-            self._close()
+            self._frames.close()
             self._reading.release()
 
 
@@ -171,9 +165,8 @@ def _from_path(path: Path, broken: Report | None) -> Source:
     if path.is_dir():
         return _folder(path, broken)
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        return Source(str(path), "image", _images([path], None), total=1)
-    reader = Reader(lambda: open_film(path), path.name, live=False)
-    return Source(str(path), "video", reader, total=reader.total, fps=reader.fps, close=reader.close)
+        return Source(str(path), "image", Iterated(_images([path], None), total=1))
+    return Source(str(path), "video", Reader(lambda: open_film(path), path.name, live=False))
 
 
 def _from_address(address: Address, latest: bool | None, status: Callable[[Status], None] | None) -> Source:
@@ -208,7 +201,7 @@ def _folder(path: Path, broken: Report | None) -> Source:
         camera = f"; camera {path} is /dev/video{path}" if re.fullmatch(r"\d{1,9}", str(path)) else ""
         expected = ", ".join(sorted(IMAGE_SUFFIXES))
         raise SourceError(f"{printable(path)} holds no image; expected files ending in {expected}{camera}")
-    return Source(str(path), "folder", _images(files, broken), total=len(files))
+    return Source(str(path), "folder", Iterated(_images(files, broken), total=len(files)))
 
 
 def _images(files: Iterable[Path], broken: Report | None) -> Iterator[Frame]:
@@ -233,8 +226,5 @@ def _captured(
     """A live source, or one that turns out to have an end."""
     reader, name = Reader(open_capture, address.short, live=live, status=status), address.name
     if not reader.live:
-        return Source(name, "video", reader, total=reader.total, fps=reader.fps, stop=reader.stop, close=reader.close)
-    if latest is False:
-        return Source(name, "live", reader, fps=reader.fps, stop=reader.stop, close=reader.close)
-    newest = Latest(reader, stop=reader.stop, release=reader.close)
-    return Source(name, "live", newest, fps=reader.fps, stop=newest.close)
+        return Source(name, "video", reader)
+    return Source(name, "live", reader if latest is False else Latest(reader))

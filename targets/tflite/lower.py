@@ -109,7 +109,7 @@ def ungrouped(heads: RawHeads) -> RawHeads:
     for parent in list(copied.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.Conv2d) and 1 < child.groups < child.in_channels:
-                setattr(parent, name, _dense(child))
+                setattr(parent, name, without_groups(child))
     return copied
 
 
@@ -164,7 +164,7 @@ def _widened(conv: nn.Conv2d) -> nn.Conv2d:
     return wide
 
 
-def _dense(conv: nn.Conv2d) -> nn.Conv2d:
+def without_groups(conv: nn.Conv2d) -> nn.Conv2d:
     """``conv`` without groups: the kernel is zero between them."""
     dense = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation)  # type: ignore[arg-type]
     weight = torch.zeros_like(dense.weight)

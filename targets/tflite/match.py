@@ -31,16 +31,20 @@ def match(floating: Path, model: onnx.ModelProto, image: NDArray[np.uint8]) -> d
         model: the same network as ONNX, (1, 3, H, W) RGB in [0, 1].
         image: letterboxed frame (H, W, 3) uint8 BGR.
     """
-    wanted = _onnx_values(model, image)
+    return nearest(_litert_values(floating, image), _onnx_values(model, image))
+
+
+def nearest(given: Arrays, wanted: Arrays) -> dict[str, str]:
+    """Which array of ``wanted`` each one of ``given`` is, by their names; one that is none of them is left out."""
     by_shape: dict[tuple[int, ...], list[str]] = defaultdict(list)
     for name, values in wanted.items():
         by_shape[values.shape].append(name)
     pairs: dict[str, str] = {}
-    for name, values in _litert_values(floating, image).items():
+    for name, values in given.items():
         limit = TOLERANCE * max(float(np.linalg.norm(values)), 1e-6)
         distances = {other: float(np.linalg.norm(wanted[other] - values)) for other in by_shape[values.shape]}
-        if distances and distances[nearest := min(distances, key=lambda other: distances[other])] <= limit:
-            pairs[name] = nearest
+        if distances and distances[best := min(distances, key=lambda other: distances[other])] <= limit:
+            pairs[name] = best
     return pairs
 
 

@@ -55,7 +55,7 @@ def prepare(model: Path, profile: Vela, scratch: Path) -> dict[str, Any]:
     """
     check_installed()
     written = scratch / "vela"
-    _run(_command(model, profile, written), scratch / "vela.log")
+    _run(command(model, profile, written), scratch / "vela.log")
     try:
         compiled = written / f"{model.stem}_vela.tflite"
         with next(written.glob("*_summary_*.csv")).open(encoding="utf-8", newline="") as file:
@@ -81,7 +81,8 @@ def prepare(model: Path, profile: Vela, scratch: Path) -> dict[str, Any]:
     }
 
 
-def _command(model: Path, profile: Vela, written: Path) -> list[str]:
+def command(model: Path, profile: Vela, written: Path) -> list[str]:
+    """The command that compiles ``model`` for the accelerator of ``profile`` into the folder ``written``."""
     options = {
         "accelerator-config": profile.accelerator,
         "system-config": profile.system_config,

@@ -7,7 +7,6 @@ import logging
 import subprocess
 import sys
 import threading
-import time
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -151,10 +150,18 @@ def test_the_lock_holds_between_processes_and_ends_with_them(tmp_path: Path) -> 
     with subprocess.Popen([sys.executable, "-c", script, file], stdout=subprocess.PIPE, cwd=ROOT) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
-        threading.Timer(0.5, other.kill).start()
-        start = time.monotonic()
-        with cache.locked(file):
-            assert time.monotonic() - start > 0.3
+        entered = threading.Event()
+
+        def enter() -> None:
+            with cache.locked(file):
+                entered.set()
+
+        waiting = threading.Thread(target=enter)
+        waiting.start()
+        assert not entered.wait(0.1)
+        other.kill()
+        assert entered.wait(10)
+        waiting.join()
 
 
 def test_progress_is_told_during_a_build(

@@ -11,6 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 from edge_yolov9.targets.jetson.graphs import letterbox as graphs
+from edge_yolov9.targets.jetson.session import TensorRTSession
 from numpy.typing import NDArray
 
 from edge_yolov9 import Detector, registry
@@ -117,11 +118,11 @@ def test_the_detector_uses_it_for_frames_of_that_size(
 ) -> None:
     machine.install("10.3.0")
     with Detector(bundle, confidence=0.01) as detect, Detector(bundle, runtime="onnx", confidence=0.01) as plain:
-        session, used = detect._lane._session, list[str]()
-        assert session is not None
+        used: list[str] = []
         for name in ("infer", "infer_frame"):
-            inner = getattr(session, name)
-            monkeypatch.setattr(session, name, lambda image, n=name, f=inner: (used.append(n), f(image))[1])
+            inner = getattr(TensorRTSession, name)
+            watched = lambda own, image, n=name, f=inner: (used.append(n), f(own, image))[1]  # noqa: E731
+            monkeypatch.setattr(TensorRTSession, name, watched)
         found, expected = detect(frame()), plain(frame())
         assert len(found) == len(expected) > 3
         np.testing.assert_allclose(found.xyxy[0], expected.xyxy[0], atol=1)

@@ -155,9 +155,9 @@ print(json.dumps([logger.errors, isinstance(logger, trt.ILogger), 1 << int(trt.M
 @pytest.mark.parametrize("version", VERSIONS)
 def test_our_progress_monitor_derives_from_the_real_one(version: str, tmp_path: Path) -> None:
     script = """
-from edge_yolov9.targets.jetson.runtime.build import _monitor, make_logger
+from edge_yolov9.targets.jetson.runtime.build import make_logger, make_monitor
 state, logger = {}, make_logger(trt)
-monitor = _monitor(trt, state, logger)
+monitor = make_monitor(trt, state, logger)
 if monitor is None:
     print(json.dumps([hasattr(trt, "IProgressMonitor")]))
 else:

@@ -38,13 +38,21 @@ def test_outputs_are_found_by_name_not_by_place() -> None:
 
 
 def test_the_bare_call_runs_the_frame_that_is_in_place() -> None:
-    session: Any = registry.open_session(emitted("fp32"))
+    from ai_edge_litert.interpreter import Interpreter
+    from edge_yolov9.targets.tflite.session import TfliteSession
+
+    bundle = emitted("fp32")
+    interpreter = Interpreter(str(bundle.model_path))
+    interpreter.allocate_tensors()
+    session = TfliteSession(interpreter, bundle)
     expected = [array.copy() for array in session.infer(frames(1)[0])]
-    for index in session._outputs:
-        session._interpreter.tensor(index)()[:] = 0
+    details = interpreter.get_signature_runner().get_output_details()
+    outputs = [details[spec.name]["index"] for spec in bundle.manifest.outputs]
+    for index in outputs:
+        interpreter.tensor(index)()[:] = 0
     session.bare()
-    for index, want in zip(session._outputs, expected, strict=True):
-        assert np.array_equal(session._interpreter.get_tensor(index).reshape(want.T.shape).T, want)
+    for index, want in zip(outputs, expected, strict=True):
+        assert np.array_equal(interpreter.get_tensor(index).reshape(want.T.shape).T, want)
 
 
 def test_session_loads_neither_torch_nor_a_converter() -> None:

@@ -36,11 +36,11 @@ def npu_of(board: str) -> Any:
 
 def emit_from(precision: str, job: EmitJob, monkeypatch: pytest.MonkeyPatch) -> Emitted:
     """Emit ``job`` as if conversion and quantization had given the model of ``emitted(precision)``."""
-    from edge_yolov9.targets.tflite import emit, lower
+    from edge_yolov9.targets.tflite import emit, lower, quantize
 
     source = emitted(precision).model_path
     monkeypatch.setattr(lower, "convert", lambda heads, size, path: shutil.copy(source, path))
-    monkeypatch.setattr(emit, "_int8", lambda plan, pictures, floating: floating.read_bytes())
+    monkeypatch.setattr(quantize, "to_int8", lambda floating, *_: floating.read_bytes())
     result: Emitted = emit.emit(job)
     return result
 
@@ -118,8 +118,8 @@ def test_people_read_what_vela_said(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_operators_left_to_the_cpu_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from edge_yolov9.targets.tflite import operators, vela
 
-    command = vela._command
-    monkeypatch.setattr(vela, "_command", lambda *given: [*command(*given), "--ignore-ops=LOGISTIC,MAX_POOL_2D"])
+    command = vela.command
+    monkeypatch.setattr(vela, "command", lambda *given: [*command(*given), "--ignore-ops=LOGISTIC,MAX_POOL_2D"])
     bundle = sealed("ethos-u55", tmp_path, monkeypatch)
     found = {kind.name: times for kind, times in operators.count(bundle.model_path).items()}
     left = {name: found[name] for name in ("LOGISTIC", "MAX_POOL_2D")}
@@ -183,7 +183,7 @@ def test_a_vela_that_dies_or_writes_nothing_is_one_line(tmp_path: Path, monkeypa
     model.write_bytes(b"model")
     program = ["import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "pass"]
     for code, reason in zip(program, ("vela failed: signal 11", "wrote something unexpected"), strict=True):
-        monkeypatch.setattr(vela, "_command", lambda *_, code=code: [sys.executable, "-c", code])
+        monkeypatch.setattr(vela, "command", lambda *_, code=code: [sys.executable, "-c", code])
         with pytest.raises(CompileError, match=reason):
             vela.prepare(model, npu_of("ethos-u55"), tmp_path)
 
@@ -262,11 +262,11 @@ def test_a_model_that_the_edge_tpu_compiler_would_refuse_is_no_bundle(tmp_path: 
 
 def test_a_convolution_without_groups_computes_the_same() -> None:
     import torch
-    from edge_yolov9.targets.tflite.lower import _dense, ungrouped
+    from edge_yolov9.targets.tflite.lower import ungrouped, without_groups
 
     torch.manual_seed(0)
     conv = torch.nn.Conv2d(16, 24, 3, 2, 1, groups=4)
-    dense, images = _dense(conv), torch.randn(1, 16, 9, 11)
+    dense, images = without_groups(conv), torch.randn(1, 16, 9, 11)
     assert dense.groups == 1
     assert torch.allclose(conv(images), dense(images), atol=1e-6)
     model: Any = torch.nn.Sequential(conv, torch.nn.Conv2d(24, 24, 3, groups=24))

@@ -35,22 +35,22 @@ def engine(settings: Settings = FP16) -> Engine:
 
 
 def give_gradients(engine: Engine, value: float) -> None:
-    engine._scaler.scale(torch.ones(1))  # begins the scaler's round, as a backward pass does
+    engine.scaler.scale(torch.ones(1))  # begins the scaler's round, as a backward pass does
     for parameter in engine.model.parameters():
-        parameter.grad = torch.full_like(parameter, value * engine._scaler.get_scale())
+        parameter.grad = torch.full_like(parameter, value * engine.scaler.get_scale())
 
 
 def test_a_skipped_step_changes_nothing() -> None:
     trained = engine()
     before = {key: value.clone() for key, value in trained.state().tensors.items()}
-    scale = trained._scaler.get_scale()
+    scale = trained.scaler.get_scale()
     for _ in range(2):
         give_gradients(trained, float("inf"))
         assert not trained.step(RATES)
     after = trained.state().tensors
     assert all(torch.equal(value, after[key]) for key, value in before.items())
     assert trained.average.updates == 0
-    assert trained._scaler.get_scale() == scale / 4
+    assert trained.scaler.get_scale() == scale / 4
     assert len(momenta(trained.model, trained.optimizer)) == len(list(trained.model.parameters()))
     give_gradients(trained, 1e-6)
     assert trained.step(RATES)
@@ -117,7 +117,7 @@ def test_gradients_that_no_scale_mends_are_named() -> None:
     with pytest.raises(NotFinite, match=r"gradient of head\.box\.0\.2\.bias is not finite, the loss is.*lower --lr"):
         plain.step(RATES)
     scaled = engine()
-    while scaled._scaler.get_scale() >= LEAST_SCALE:
+    while scaled.scaler.get_scale() >= LEAST_SCALE:
         give_gradients(scaled, float("inf"))
         assert not scaled.step(RATES)
     give_gradients(scaled, float("inf"))

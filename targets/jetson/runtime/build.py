@@ -227,7 +227,7 @@ def _use_timings(config: Any, file: Path) -> None:
 def _progress(trt: Any, config: Any, logger: Any) -> Iterator[None]:
     """A line in the log every half minute; which step it is, where TensorRT tells (10 and later). Ctrl-C stops it."""
     state = {"step": ""}
-    monitor = _monitor(trt, state, logger)
+    monitor = make_monitor(trt, state, logger)
     if monitor is not None:
         config.progress_monitor = monitor
     done, start = threading.Event(), time.monotonic()
@@ -245,7 +245,8 @@ def _progress(trt: Any, config: Any, logger: Any) -> Iterator[None]:
         thread.join()
 
 
-def _monitor(trt: Any, state: dict[str, str], logger: Any) -> Any:
+def make_monitor(trt: Any, state: dict[str, str], logger: Any) -> Any:
+    """A monitor that writes the step of a build into ``state["step"]``; None where TensorRT has none (8.6)."""
     if not hasattr(trt, "IProgressMonitor"):
         return None
 
