@@ -22,8 +22,9 @@ pytestmark = pytest.mark.usefixtures("impatient", "nothing_leaks")
 
 
 def pipeline_process() -> int:
-    """The one child of this process."""
-    (child,) = {word for file in Path("/proc/self/task").glob("*/children") for word in file.read_text().split()}
+    """The gst-launch-1.0 that this process has started."""
+    mine = {word for file in Path("/proc/self/task").glob("*/children") for word in file.read_text().split()}
+    (child,) = (word for word in mine if Path(f"/proc/{word}/comm").read_text().startswith("gst-launch"))
     return int(child)
 
 

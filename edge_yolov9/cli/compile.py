@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -19,6 +18,7 @@ from edge_yolov9.cli.common.sizes import parse_size
 from edge_yolov9.cli.common.targets import TARGET_HELP, WithTargetOptions, chosen_options, known_target
 from edge_yolov9.cli.common.terminal import echo, echo_lines
 from edge_yolov9.registry import PRECISIONS
+from edge_yolov9.registry.extra import shared_extra
 
 if TYPE_CHECKING:
     from edge_yolov9.bundle import Manifest
@@ -118,8 +118,8 @@ def compile(checkpoint: Path, json_file: str | None, output: Path, **options: An
     echo(f"{output}: {verdict(bundle.manifest)}", err=json_file == "-")
     if bundle.manifest.compilation.auto is not None:
         echo(f"  {auto.verdict(bundle.manifest.compilation.auto)}", err=json_file == "-")
-    if "npu" in bundle.manifest.extra:
-        echo(f"  {npu_line(bundle.manifest.extra['npu'])}", err=json_file == "-")
+    if (npu := shared_extra(bundle).npu) is not None:
+        echo(f"  {npu.line()}", err=json_file == "-")
     if json_file is not None:
         write_json({"bundle": str(output), "manifest": asdict(bundle.manifest)}, json_file)
 
@@ -148,20 +148,6 @@ def _float_layers(compilation: CompilationRecord) -> str:
     latency = compilation.search.latency if compilation.search else None
     cost = latency.cost_percent if latency else None
     return f", {layers} convolutions left in float" + ("" if cost is None else f" ({cost:+.0f} % latency)")
-
-
-def npu_line(npu: Mapping[str, Any]) -> str:
-    """One line: what an NPU's compiler said, or what is left to do."""
-    (place, good), (_, bad) = npu["operators"].items()
-    text = f"{good} of {good + bad} operators {'on the NPU' if place == 'npu' else 'on the published list'}"
-    others = npu.get("on_cpu") or npu.get("unlisted")
-    if others:
-        text += f" (the CPU runs {', '.join(f'{times} {name}' for name, times in others.items())})"
-    if "command" in npu:
-        return f"untested, not compiled for its NPU: run {npu['command']}; {text}"
-    memory = ", ".join(f"{size / 1024:.1f} MiB {name}" for name, size in npu["memory_kib"].items() if size)
-    text += f", {npu['estimated_ms']:.1f} ms at {npu['clock_mhz']} MHz and {memory} by vela's estimate"
-    return f"{npu['accelerator']}, {npu['compiler']}: {text}"
 
 
 def _terminate(number: int, _: FrameType | None) -> None:

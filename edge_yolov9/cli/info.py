@@ -139,8 +139,8 @@ def show(about: Mapping[str, Any]) -> None:
         _tree(about["target"], {ESTIMATED.get(key, key): value for key, value in own.items()})
     if compilation.auto is not None:
         _tree("auto", _stated(compilation.auto))
-    if "npu" in about["extra"]:
-        _tree("npu", about["extra"]["npu"])
+    if isinstance(npu := about["extra"].get("npu"), Mapping):
+        _tree("npu", npu)
     for key in ("accuracy", "parity", "calibration", "tools", "licence", "source"):
         _tree(key, about[key] or "not given")
 

@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from edge_yolov9.errors import TrainingError
-from edge_yolov9.files import write_whole
+from edge_yolov9.files import from_json, write_whole
 
 VERSION = 1
 STATE = "state.safetensors"
@@ -31,7 +31,7 @@ class Position:
     """Steps that moved the weights."""
     sums: tuple[float, ...] = (0.0, 0.0, 0.0)
     """Class, box and dfl loss of the main head, summed over the epoch's batches so far."""
-    history: tuple[dict[str, float], ...] = ()
+    history: tuple[Mapping[str, int | float], ...] = ()
     """One row of results.csv per finished epoch."""
     best_epoch: int = -1
     best_ap: float = -1.0
@@ -39,6 +39,15 @@ class Position:
     """The gradient scaler's numbers, in fp16."""
     skipped: int = 0
     """Iterations whose gradients overflowed in fp16 and were thrown away; the warm-up does not count them."""
+
+
+@dataclass(frozen=True)
+class _State:
+    """The JSON of a state file."""
+
+    version: int
+    position: Position
+    run: dict[str, Any]
 
 
 def atomic_write(path: Path, data: bytes) -> None:
@@ -73,12 +82,10 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], Position, dict[str, Any]]
         raise TrainingError(f"no run to resume in {path.parent}: {path.name} is missing; give the --out of a run")
     try:
         with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {})["state"])
-            if facts["version"] > VERSION:
+            state = from_json(_State, json.loads((file.metadata() or {})["state"]), "its JSON")
+            if state.version > VERSION:
                 raise TrainingError(f"{path} was written by a newer edge-yolov9; update to resume it")
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        told = facts["position"]
-        told["sums"], told["history"] = tuple(told["sums"]), tuple(told["history"])
-        return tensors, Position(**told), facts["run"]
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        return tensors, state.position, state.run
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise TrainingError(f"{path} is damaged ({type(error).__name__}: {error}); it cannot be resumed") from None

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_yolov9.bundle import Thresholds
 from edge_yolov9.detections import Detections
 from edge_yolov9.errors import InputError
 from edge_yolov9.geometry import iou_matrix
@@ -104,7 +105,12 @@ class ByteTrack:
     """
 
     def __init__(
-        self, frame_rate: float = 30, *, confidence: float = 0.25, low: float = 0.1, lost_seconds: float = 1.0
+        self,
+        frame_rate: float = 30,
+        *,
+        confidence: float = Thresholds.confidence,
+        low: float = 0.1,
+        lost_seconds: float = 1.0,
     ) -> None:
         """Start without tracks.
 

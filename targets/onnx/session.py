@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.errors import BundleError, InferenceError
 from edge_yolov9.registry import Session, trial
+from edge_yolov9.registry.extra import shared_extra
 from edge_yolov9.system.cpu import cores
 
 from ..whole_onnx import read_onnx
@@ -55,7 +56,7 @@ def open_sessions(bundle: Bundle, threads: int | None, count: int) -> list[OnnxS
         BundleError: ONNX Runtime cannot read the model, or it is not the one that the manifest describes.
     """
     bundle.expect(FLOAT, FLOAT)
-    name = bundle.manifest.extra.get("portable", bundle.manifest.model)
+    name = shared_extra(bundle).portable or bundle.manifest.model
     data = read_onnx(bundle, name)
     trial.trust(bundle, "onnx", lambda: structure.check(data))
     options = ort.SessionOptions()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.errors import BundleError, InferenceError
 from edge_yolov9.registry import Session, trial
+from edge_yolov9.registry.extra import shared_extra
 from edge_yolov9.text import logger
 
 from . import structure
@@ -49,7 +50,7 @@ def open_sessions(bundle: Bundle, threads: int | None, count: int) -> list[OpenV
     """
     bundle.expect(("NHWC", ("uint8",)), ("NCHW", ("float32",)))
     try:
-        wanted = str(bundle.manifest.extra.get("device", "CPU"))
+        wanted = shared_extra(bundle).device
         device = wanted if present(wanted) else "CPU"
         note = "" if device == wanted else FALL_BACK.format(wanted)
         if note:

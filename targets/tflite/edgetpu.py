@@ -7,9 +7,9 @@ whole file. What it does not know it leaves, with everything after it, to the CP
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from edge_yolov9.errors import CompileError
+from edge_yolov9.registry.extra import NpuRecord
 
 from . import operators
 from .board import EdgeTpu
@@ -29,7 +29,7 @@ NEWEST = {"CONV_2D": 5, "TRANSPOSE_CONV": 3}
 """Versions after which 16.0 is known to refuse a file (google-coral/edgetpu issues 631 and 845); 6 means groups."""
 
 
-def prepare(model: Path, profile: EdgeTpu) -> dict[str, Any]:
+def prepare(model: Path, profile: EdgeTpu) -> NpuRecord:
     """Hold ``model`` against the published rules; nothing is compiled.
 
     Args:
@@ -50,10 +50,11 @@ def prepare(model: Path, profile: EdgeTpu) -> dict[str, Any]:
                 f"version {operator.version}; no bundle was written"
             )
     unlisted = {operator.name: times for operator, times in counted.items() if operator.name not in SUPPORTED}
-    return {
-        "compiler": profile.compiler,
-        "command": profile.command,
-        "operators": {"listed": counted.total() - sum(unlisted.values()), "unlisted": sum(unlisted.values())},
-        **({"unlisted": unlisted} if unlisted else {}),
-        "measured": "nothing: operators are held against the published list, the Edge TPU compiler did not run",
-    }
+    bad = sum(unlisted.values())
+    return NpuRecord(
+        compiler=profile.compiler,
+        command=profile.command,
+        operators={"listed": counted.total() - bad, "unlisted": bad},
+        unlisted=unlisted or None,
+        measured="nothing: operators are held against the published list, the Edge TPU compiler did not run",
+    )

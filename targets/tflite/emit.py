@@ -22,6 +22,7 @@ from edge_yolov9.bundle import InputRule, TensorSpec
 from edge_yolov9.compiler.job import INPUT_NAME, OUTPUT_NAMES, EmitJob, Emitted, Pictures
 from edge_yolov9.compiler.quantization import Plan, QuantizationScheme
 from edge_yolov9.errors import CompileError, EdgeYoloError
+from edge_yolov9.files import finite
 from edge_yolov9.model import RawHeads
 from edge_yolov9.registry import Board
 
@@ -77,7 +78,7 @@ def emit(job: EmitJob) -> Emitted:
             prepared = (
                 vela.prepare(artifact, npu, job.scratch) if isinstance(npu, Vela) else edgetpu.prepare(artifact, npu)
             )
-            extra["npu"] = prepared
+            extra["npu"] = finite(prepared)
     images = _spec(INPUT_NAME, inputs)
     height, width = job.input_size
     rule = InputRule(images, height, width, color="BGR", scaling=1.0)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edge_yolov9.bundle import Bundle, TensorSpec
 from edge_yolov9.errors import BundleError, InferenceError, RuntimeNotInstalled
 from edge_yolov9.registry import Session
+from edge_yolov9.registry.extra import shared_extra
 from edge_yolov9.system.cpu import cores
 from edge_yolov9.system.imports import load
 
@@ -74,7 +75,7 @@ class TfliteSession(Session):
             np.empty((spec.shape[1] * spec.shape[2], spec.shape[3]), spec.dtype) for spec in manifest.outputs
         ]
         self._interpreter: Any = interpreter
-        self._note = NOT_ON_NPU.format(manifest.board) if "npu" in manifest.extra else ""
+        self._note = "" if shared_extra(bundle).npu is None else NOT_ON_NPU.format(manifest.board)
 
     def infer(self, image: NDArray[np.uint8]) -> list[NDArray[Any]]:
         """Run one letterboxed frame (height, width, 3) uint8 BGR.

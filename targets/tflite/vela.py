@@ -9,12 +9,11 @@ import csv
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from edge_yolov9.errors import CompileError
+from edge_yolov9.registry.extra import NpuRecord
 from edge_yolov9.system import children
 
 from . import operators
@@ -39,7 +38,7 @@ def check_installed() -> None:
         ) from None
 
 
-def prepare(model: Path, profile: Vela, scratch: Path) -> dict[str, Any]:
+def prepare(model: Path, profile: Vela, scratch: Path) -> NpuRecord:
     """Write ``<model>_vela.tflite`` beside ``model`` and report on it.
 
     Args:
@@ -59,26 +58,35 @@ def prepare(model: Path, profile: Vela, scratch: Path) -> dict[str, Any]:
     try:
         compiled = written / f"{model.stem}_vela.tflite"
         with next(written.glob("*_summary_*.csv")).open(encoding="utf-8", newline="") as file:
-            estimates = _estimates(next(csv.DictReader(file)))
-        placed = _placed(model, compiled)
+            summary = next(csv.DictReader(file))
+        on_cpu = _on_cpu(compiled)
+        cpu = sum(on_cpu.values())
+        record = NpuRecord(
+            compiler=f"vela {version(DISTRIBUTION)}",
+            model=compiled.name,
+            accelerator=profile.accelerator,
+            system_config=profile.system_config,
+            memory_mode=profile.memory_mode,
+            operators={"npu": operators.count(model).total() - cpu, "cpu": cpu},
+            on_cpu=on_cpu or None,
+            estimated_ms=round(1e3 * float(summary["inference_time"]), 2),
+            clock_mhz=round(float(summary["core_clock"]) / 1e6),
+            memory_kib={
+                "sram": round(float(summary["sram_memory_used"]), 1),
+                "dram": round(float(summary["dram_memory_used"]), 1),
+                "flash": round(float(summary["off_chip_flash_memory_used"]), 1),
+            },
+            measured="nothing on the NPU: time and memory are estimates of vela's model of it",
+        )
     except (OSError, StopIteration, KeyError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise CompileError(
             f"vela {version(DISTRIBUTION)} wrote something unexpected ({reason}); no bundle was written"
         ) from error
-    if not placed["operators"]["npu"]:
+    if not record.operators["npu"]:
         raise CompileError("vela places no operator on the NPU; it wants an int8 model; no bundle was written")
     shutil.copyfile(compiled, model.with_name(compiled.name))
-    return {
-        "compiler": f"vela {version(DISTRIBUTION)}",
-        "model": compiled.name,
-        "accelerator": profile.accelerator,
-        "system_config": profile.system_config,
-        "memory_mode": profile.memory_mode,
-        **placed,
-        **estimates,
-        "measured": "nothing on the NPU: time and memory are estimates of vela's model of it",
-    }
+    return record
 
 
 def command(model: Path, profile: Vela, written: Path) -> list[str]:
@@ -109,26 +117,10 @@ def _reason(done: subprocess.CompletedProcess[str]) -> str:
     return (raised or [*lines, ended])[0]
 
 
-def _placed(model: Path, compiled: Path) -> dict[str, Any]:
-    """How many operators of ``model`` run on the NPU and on the CPU, and which the latter are."""
-    left = operators.count(compiled)
+def _on_cpu(compiled: Path) -> dict[str, int]:
+    """How often each operator that vela left to the CPU is in the compiled model."""
     on_cpu: dict[str, int] = {}
-    for operator, times in sorted(left.items(), key=lambda item: item[0].name):
+    for operator, times in sorted(operators.count(compiled).items(), key=lambda item: item[0].name):
         if operator.name != CUSTOM_OPERATOR:
             on_cpu[operator.name] = on_cpu.get(operator.name, 0) + times
-    cpu = sum(on_cpu.values())
-    placed = {"operators": {"npu": operators.count(model).total() - cpu, "cpu": cpu}}
-    return {**placed, "on_cpu": on_cpu} if on_cpu else placed
-
-
-def _estimates(summary: Mapping[str, str]) -> dict[str, Any]:
-    """From vela's summary: seconds, Hz and KiB."""
-    return {
-        "estimated_ms": round(1e3 * float(summary["inference_time"]), 2),
-        "clock_mhz": round(float(summary["core_clock"]) / 1e6),
-        "memory_kib": {
-            "sram": round(float(summary["sram_memory_used"]), 1),
-            "dram": round(float(summary["dram_memory_used"]), 1),
-            "flash": round(float(summary["off_chip_flash_memory_used"]), 1),
-        },
-    }
+    return on_cpu

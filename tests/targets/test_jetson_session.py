@@ -186,7 +186,7 @@ def test_an_engine_that_tensorrt_refuses_is_built_again(
     machine.install("10.3.0")
     infer(made["int8"])
     (file,) = machine.cache.glob("*.engine")
-    cache.keep(file, b"foreign", {})
+    cache.keep(file, b"foreign", cache.Facts())
     record = machine.install("10.3.0")
     infer(made["int8"])
     assert record.builds == 1

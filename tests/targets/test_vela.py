@@ -19,15 +19,21 @@ from edge_yolov9 import bundle as bundles
 from edge_yolov9 import registry
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.cli import main
-from edge_yolov9.cli.compile import npu_line
 from edge_yolov9.compiler.job import EmitJob, Emitted
 from edge_yolov9.errors import CompileError, TargetError
+from edge_yolov9.registry.extra import shared_extra
 from tests.targets.jobs import make_bundle, make_job, uncorrected
 from tests.targets.tflite_bundles import emitted
 
 ETHOS = ("ethos-u55", "ethos-u65", "ethos-u85")
 needs_converter = pytest.mark.skipif(find_spec("litert_torch") is None, reason="needs: pip install '.[compile]'")
 needs_vela = pytest.mark.skipif(find_spec("ethosu") is None, reason="needs: pip install ethos-u-vela")
+
+
+def line_of(bundle: Bundle) -> str:
+    record = shared_extra(bundle).npu
+    assert record is not None
+    return record.line()
 
 
 def npu_of(board: str) -> Any:
@@ -100,7 +106,7 @@ def test_the_manifest_describes_the_model_for_the_npu_too(tmp_path: Path, monkey
 @needs_vela
 def test_people_read_what_vela_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = sealed("ethos-u55", tmp_path, monkeypatch)
-    line = npu_line(bundle.manifest.extra["npu"])
+    line = line_of(bundle)
     total = bundle.manifest.extra["npu"]["operators"]["npu"]
     assert line.startswith("ethos-u55-256, vela ")
     assert f": {total} of {total} operators on the NPU, " in line
@@ -126,7 +132,7 @@ def test_operators_left_to_the_cpu_are_named(tmp_path: Path, monkeypatch: pytest
     npu = bundle.manifest.extra["npu"]
     assert npu["operators"] == {"npu": sum(found.values()) - sum(left.values()), "cpu": sum(left.values())}
     assert npu["on_cpu"] == left
-    assert f"(the CPU runs {left['LOGISTIC']} LOGISTIC, {left['MAX_POOL_2D']} MAX_POOL_2D)" in npu_line(npu)
+    assert f"(the CPU runs {left['LOGISTIC']} LOGISTIC, {left['MAX_POOL_2D']} MAX_POOL_2D)" in line_of(bundle)
 
 
 @pytest.mark.slow
@@ -247,7 +253,7 @@ def test_coral_gets_types_and_operators_of_the_published_list(tmp_path: Path) ->
     assert npu["operators"] == {"listed": kinds.total(), "unlisted": 0}
     assert npu["command"] == "edgetpu_compiler -s model.tflite"
     line = f"untested, not compiled for its NPU: run {npu['command']}; {kinds.total()} of {kinds.total()} operators on"
-    assert npu_line(npu) == f"{line} the published list"
+    assert line_of(bundle) == f"{line} the published list"
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from edge_yolov9.bench.sensors.probe import ROOT, Missing, command, matching, nu
 from edge_yolov9.bench.spread import NOT_A_ROW
 from edge_yolov9.bundle import Bundle
 from edge_yolov9.registry import target
+from edge_yolov9.registry.extra import shared_extra
 from edge_yolov9.system.cpu import cores
 
 PACKAGES = ("edge-yolov9", "numpy", "opencv-python", "opencv-python-headless")
@@ -176,7 +177,7 @@ def jetpack(root: Path = ROOT) -> str | Missing:
 
 def _threads(bundle: Bundle, runtime: str) -> str:
     """CPU threads that our sessions take by default."""
-    on_cpu = target(runtime).sessions is None and bundle.manifest.extra.get("device", "CPU") == "CPU"
+    on_cpu = target(runtime).sessions is None and shared_extra(bundle).device == "CPU"
     return f"{cores()}, one per physical core" if on_cpu else "the runtime's default"
 
 

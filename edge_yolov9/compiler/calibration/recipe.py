@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edge_yolov9.bundle import sha256
 from edge_yolov9.errors import CalibrationError
-from edge_yolov9.files import read_toml, write_whole
+from edge_yolov9.files import from_json, read_toml, write_whole
 
 VERSION = 1
 
@@ -36,6 +36,13 @@ class Recipe:
     seed: int
     names: tuple[str, ...]
     images: tuple[RecipeImage, ...]
+
+
+@dataclass(frozen=True)
+class _Version:
+    """What a recipe of any version has."""
+
+    version: int
 
 
 def parse(source: str | Path) -> tuple[str, Path] | None:
@@ -99,15 +106,14 @@ def read(path: Path) -> Recipe:
     """
     try:
         data = read_toml(path)
-        if data["version"] > VERSION:
+        if from_json(_Version, data, "its content").version > VERSION:
             raise CalibrationError(f"{path} was written by a newer edge-yolov9; update it")
-        images = tuple(RecipeImage(int(i["id"]), str(i["file"]), str(i["sha256"])) for i in data["images"])
-        recipe = Recipe(data["dataset"], data["split"], data["rule"], int(data["seed"]), tuple(data["names"]), images)
+        recipe = from_json(Recipe, data, "its content")
     except OSError as error:
         raise CalibrationError(f"cannot read the calibration recipe {path}: {error.strerror or error}") from None
-    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:  # TOMLDecodeError is a ValueError
-        raise CalibrationError(f"{path} is not a calibration recipe ({type(error).__name__}: {error})") from None
-    if not images:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError is a ValueError
+        raise CalibrationError(f"{path} is not a calibration recipe ({str(error) or type(error).__name__})") from None
+    if not recipe.images:
         raise CalibrationError(f"{path} names no image")
     return recipe
 

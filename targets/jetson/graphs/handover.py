@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge_yolov9.bundle import TensorSpec
+from edge_yolov9.bundle import TensorSpec, Thresholds
 
 from ..names import Extra
 
@@ -75,7 +75,7 @@ def trtexec(extra: Extra, precision: str, old: bool) -> str:
 def deepstream(extra: Extra, precision: str, size: tuple[int, int], outputs: Sequence[TensorSpec]) -> str:
     """The nvinfer configuration. It names the engine that trtexec built: given INT8 ONNX and no calibration table,
     nvinfer itself would build FP16."""
-    classes = outputs[1].shape[1]
+    classes, thresholds = outputs[1].shape[1], Thresholds()
     return f"""# DeepStream nvinfer configuration; untested on hardware. First build {ENGINE} by this TensorRT's line
 # in {TRTEXEC}, and libnvdsinfer_edge_yolov9.so from edge_yolov9/targets/jetson/deepstream (README.md there).
 # nvinfer pads with black where the Detector pads with grey 114: boxes near the border may differ a little.
@@ -101,7 +101,7 @@ interval=0
 gie-unique-id=1
 
 [class-attrs-all]
-pre-cluster-threshold=0.25
-nms-iou-threshold=0.45
-topk=300
+pre-cluster-threshold={thresholds.confidence:g}
+nms-iou-threshold={thresholds.iou:g}
+topk={thresholds.max_detections}
 """

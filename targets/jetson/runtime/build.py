@@ -186,7 +186,7 @@ def _attempt(trt: Any, recipe: Recipe, size: int, place: Place, logger: Any) -> 
     if plan is None:
         return None
     if (made := config.get_timing_cache()) is not None:
-        cache.keep(timings, bytes(made.serialize()), asdict(place))
+        cache.keep(timings, bytes(made.serialize()), cache.Facts(**asdict(place)))
     return bytes(plan)
 
 

@@ -13,13 +13,13 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edge_yolov9.bundle import enclosing
 from edge_yolov9.errors import InferenceError
-from edge_yolov9.files import write_whole
+from edge_yolov9.files import from_json, write_whole
 from edge_yolov9.system.folders import tidy
 from edge_yolov9.text import logger
 
@@ -61,6 +61,24 @@ class Place:
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What stands beside a kept file; the places are those of :class:`Place`."""
+
+    tensorrt: str = ""
+    gpu: str = ""
+    capability: str = ""
+    jetpack: str = ""
+    bundle: str = ""
+    """Digest of the bundle that an engine was built from."""
+    precision: str = ""
+    """What an engine computes in."""
+    why: str = ""
+    """Why that is not the bundle's precision; "" where it is."""
+    sha256: str = ""
+    """Digest of the file, which vouches for it."""
+
+
 def version(text: str) -> tuple[int, int] | None:
     """Major and minor of "10.3.0"; None where there is no such thing."""
     match = re.match(r"(\d+)\.(\d+)", text)
@@ -85,7 +103,7 @@ def folder() -> Path:
         raise InferenceError("this user has no home folder for engines; set EDGE_YOLOV9_CACHE to a folder") from None
 
 
-def read(file: Path) -> tuple[bytes, dict[str, Any]] | None:
+def read(file: Path) -> tuple[bytes, Facts] | None:
     """A kept file and its facts when the digest is right, else None, with a message where there was something."""
     beside = file.with_name(file.name + ".json")
     try:
@@ -96,20 +114,20 @@ def read(file: Path) -> tuple[bytes, dict[str, Any]] | None:
         log.warning("the cached %s cannot be read (%s); it is made again", file, error.strerror or error)
         return None
     facts = _facts(beside)
-    if hashlib.sha256(data).hexdigest() == facts.get("sha256"):
+    if hashlib.sha256(data).hexdigest() == facts.sha256:
         return data, facts
     log.warning("the cached %s is damaged; it is made again", file)
     return None
 
 
-def keep(file: Path, data: bytes, facts: dict[str, str]) -> None:
+def keep(file: Path, data: bytes, facts: Facts) -> None:
     """Write a file and, last, the JSON that vouches for it. A cache that cannot be written costs time, not the run."""
-    facts = {"sha256": hashlib.sha256(data).hexdigest(), **facts}
+    stated = asdict(replace(facts, sha256=hashlib.sha256(data).hexdigest()))
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         tidy(file.parent)
         write_whole(file, data, mode=0o644)  # whoever builds it, a service's user may read it
-        write_whole(file.with_name(file.name + ".json"), json.dumps(facts, indent=2).encode(), mode=0o644)
+        write_whole(file.with_name(file.name + ".json"), json.dumps(stated, indent=2).encode(), mode=0o644)
     except OSError as error:
         log.warning("cannot keep %s (%s); it will be made again next time", file, error.strerror or error)
 
@@ -121,11 +139,12 @@ def changes(digest: str, place: Place) -> str:
     except OSError:
         files = []
     for facts in map(_facts, files):
-        if facts.get("bundle") == digest:
+        if facts.bundle == digest:
+            before = asdict(facts)
             return ", ".join(
-                f"{TITLES[name]} was {facts.get(name)!r} and is {value!r}"
+                f"{TITLES[name]} was {before[name]!r} and is {value!r}"
                 for name, value in asdict(place).items()
-                if facts.get(name) != value
+                if before[name] != value
             )
     return ""
 
@@ -159,9 +178,8 @@ def _age(file: Path) -> float:
         return 0.0
 
 
-def _facts(file: Path) -> dict[str, Any]:
+def _facts(file: Path) -> Facts:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        return from_json(Facts, json.loads(file.read_text(encoding="utf-8")), str(file))
     except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        return Facts()

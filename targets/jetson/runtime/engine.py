@@ -88,20 +88,19 @@ class _Workshop:
             return self._kept() or self._make()
 
     def _kept(self) -> Loaded | None:
-        found = cache.read(self._file)
-        if found is None:
+        cached = cache.read(self._file)
+        if cached is None:
             return None
-        plan, facts = found
+        plan, facts = cached
         engine = self._engine(plan)
         if engine is None:
             log.warning("TensorRT refuses the cached engine %s; building it again", self._file)
             return None
         log.info("TensorRT engine from %s", self._file)
-        why = str(facts.get("why", ""))
-        if why:
-            log.warning("this engine computes in FP16, not INT8: %s", why)
-        precision = str(facts.get("precision", self._bundle.manifest.precision))
-        return Loaded(engine, self._runtime, precision, why, self._file, None)
+        if facts.why:
+            log.warning("this engine computes in FP16, not INT8: %s", facts.why)
+        precision = facts.precision or self._bundle.manifest.precision
+        return Loaded(engine, self._runtime, precision, facts.why, self._file, None)
 
     def _engine(self, plan: bytes) -> Any:
         with mapped(self._trt, self._logger):
@@ -124,7 +123,7 @@ class _Workshop:
             plan, loaded = self._built(precision, wrong)
             if still := self._check(loaded):
                 raise InferenceError(f"the engine does not compute what the bundle expects: {still}")
-        facts = {"bundle": self._digest, "precision": precision, "why": wrong, **asdict(self._place)}
+        facts = cache.Facts(**asdict(self._place), bundle=self._digest, precision=precision, why=wrong)
         cache.keep(self._file, plan, facts)
         return loaded
 
