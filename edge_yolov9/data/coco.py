@@ -67,6 +67,28 @@ def read_coco(path: Path, names: tuple[str, ...]) -> list[CocoImage]:
     return images
 
 
+def category_names(path: Path) -> tuple[str, ...]:
+    """Names of the categories by id; Roboflow's first one, which names the project and has no object, is left out.
+
+    Raises:
+        DataError: unreadable or malformed.
+    """
+    data = _load(path)
+    try:
+        parents = {category.get("supercategory") for category in data["categories"]}
+        used = {annotation["category_id"] for annotation in data["annotations"]}
+        kept = [one for one in data["categories"] if one["id"] in used or one["name"] not in parents - {None}]
+        kept = kept or data["categories"]
+        names = [str(category["name"]) for category in sorted(kept, key=lambda category: category["id"])]
+    except (KeyError, TypeError, AttributeError):
+        raise DataError(
+            f"{brief(path)}: every category needs an id and a name, every annotation is an object"
+        ) from None
+    if not names or len(set(names)) < len(names):
+        raise DataError(f"{brief(path)}: categories must have different names, found {shorten(names)}")
+    return tuple(names)
+
+
 def _checked_image(path: Path, image: Any) -> int:
     """The id of an entry in ``images``, which has a file name, too."""
     if isinstance(image, dict) and isinstance(image.get("file_name"), str | int):

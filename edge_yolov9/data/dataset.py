@@ -18,6 +18,9 @@ from typing import Any
 
 from edge_yolov9.data.classes import class_names, keypoint_numbers
 from edge_yolov9.data.coco import read_coco
+from edge_yolov9.data.formats.cvat import cvat_split
+from edge_yolov9.data.formats.layouts import data_file, layout
+from edge_yolov9.data.formats.voc import voc_split
 from edge_yolov9.data.places import expand, expected_label, hint, label_file
 from edge_yolov9.data.reading import is_file, is_folder, read_yaml
 from edge_yolov9.data.records import ImageRecord, Split
@@ -45,6 +48,8 @@ class Dataset:
     """The entries as the file has them."""
     keypoints: int = 0
     """Numbers behind the box in a row of keypoints, as ``kpt_shape`` says; 0 without."""
+    loose: bool = False
+    """Whether paths of lists begin in a folder that need not be there."""
 
     def split(self, name: str, missing_ok: bool = False) -> Split:
         """The images of ``name`` with their ground truth.
@@ -58,7 +63,7 @@ class Dataset:
         """
         entry = self._entry(name)
         if isinstance(entry, dict):
-            return Split(name, self.names, self._coco(name, entry, missing_ok))
+            return self._annotated(name, entry, missing_ok)
         paths = self._listed(name, entry, missing_ok)
         labels = [label_file(path) for path in paths]
         if not any(labels):
@@ -82,7 +87,7 @@ class Dataset:
         """
         entry = self._entry(name)
         if isinstance(entry, dict):
-            return tuple(record.path for record in self._coco(name, entry))
+            return tuple(record.path for record in self._annotated(name, entry).images)
         return self._listed(name, entry)
 
     def _entry(self, name: str) -> Any:
@@ -92,16 +97,23 @@ class Dataset:
             raise DataError(f"{brief(self.file)} has no split {name!r}; it has {has}")
         return entry
 
-    def _coco(self, name: str, entry: dict[Any, Any], missing_ok: bool = False) -> tuple[ImageRecord, ...]:
-        if set(entry) != {"images", "annotations"} or not all(isinstance(value, str) for value in entry.values()):
+    def _annotated(self, name: str, entry: dict[Any, Any], missing_ok: bool = False) -> Split:
+        """A split whose annotations are a COCO file, or a folder of Pascal VOC's XML files."""
+        fine = {"images", "annotations"} <= set(entry) <= {"images", "annotations", "list"}
+        if not fine or not all(isinstance(value, str) for value in entry.values()):
             raise DataError(
-                f"{brief(self.file)}: {name} must be {{images: FOLDER, annotations: COCO.json}}, "
+                f"{brief(self.file)}: {name} must be {{images: FOLDER, annotations: COCO.json or FOLDER of XML}}, "
                 f"found {shown(entry)[:90]}"
             )
         folder, annotations = self.root / entry["images"], self.root / entry["annotations"]
         if not is_folder(folder):
             where = hint(entry["images"], self.root, self.file.parent)
             raise DataError(f"{brief(self.file)}: the folder {brief(folder)} of {name} does not exist{where}")
+        if is_folder(annotations):
+            listed = self.root / entry["list"] if "list" in entry else None
+            return voc_split(name, self.names, folder, annotations, listed, missing_ok)
+        if annotations.suffix.lower() == ".xml":
+            return cvat_split(name, self.names, folder, annotations, missing_ok)
         found = read_coco(annotations, self.names)
         if not found:
             raise DataError(f"{brief(annotations)} lists no image; {name} would be empty")
@@ -112,9 +124,10 @@ class Dataset:
                 f"({len(missing)} of {len(found)} are){hint(missing[0], folder, self.root)}"
             )
         count = len(self.names)
-        return tuple(
+        records = (
             ImageRecord(folder / item.file_name, item.image_id, count, None, item.objects, item.size) for item in found
         )
+        return Split(name, self.names, tuple(records))
 
     def _listed(self, name: str, entry: Any, missing_ok: bool = False) -> tuple[Path, ...]:
         entries = entry if isinstance(entry, list) else [entry]
@@ -126,7 +139,7 @@ class Dataset:
                     f"found {shown(item)[:90]}"
                 )
             context = f"{brief(self.file)}: {name}"
-            paths.update(dict.fromkeys(expand(self._place(item), self.root, context, missing_ok, item)))
+            paths.update(dict.fromkeys(expand(self._place(item), self.root, context, missing_ok, item, self.loose)))
         if not paths:
             raise DataError(f"{brief(self.file)}: {name} holds no image ({brief(self.root / str(entries[0]))})")
         return tuple(paths)
@@ -142,12 +155,19 @@ class Dataset:
 
 
 def load_data(path: str | Path) -> Dataset:
-    """Open a DATA file. Splits are looked at when asked for.
+    """Open a DATA file, or a folder as programs export it (:mod:`edge_yolov9.data.layouts`). Splits are looked at when
+    asked for.
 
     Raises:
         DataError: unreadable, not a YAML mapping, or without usable class names.
     """
     file = Path(path)
+    if is_folder(file):
+        inside = data_file(file)
+        if inside is None:
+            known = layout(file)
+            return Dataset(file, known.names, known.root, known.splits, loose=True)
+        file = inside
     content = read_yaml(file, TEXTS)
     if not isinstance(content, dict):
         raise DataError(

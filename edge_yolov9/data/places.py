@@ -32,7 +32,9 @@ def expected_label(image: Path) -> Path:
     return image.with_suffix(".txt")
 
 
-def expand(path: Path, root: Path, context: str, missing_ok: bool = False, written: str = "") -> list[Path]:
+def expand(
+    path: Path, root: Path, context: str, missing_ok: bool = False, written: str = "", loose: bool = False
+) -> list[Path]:
     """The images of a folder and its subfolders, or those that a text file lists.
 
     Args:
@@ -41,6 +43,7 @@ def expand(path: Path, root: Path, context: str, missing_ok: bool = False, writt
         context: what an error begins with.
         missing_ok: keep images that are listed but not there.
         written: the path as the data set states it.
+        loose: whether a list's paths begin in a folder that need not be there, as in archives of Darknet.
 
     Raises:
         DataError: there is no such thing, or an image is missing.
@@ -52,7 +55,9 @@ def expand(path: Path, root: Path, context: str, missing_ok: bool = False, writt
     images: dict[Path, None] = {}
     for number, line in enumerate(read_text(path, "the list").splitlines(), 1):
         if name := line.strip():
-            places = (path.parent / name, root / name)
+            places = [path.parent / name, root / name]
+            if loose:
+                places += [root / other for other in other_readings(name)]
             image = next((place for place in places if is_file(place)), None)
             if image is None and not missing_ok:
                 raise DataError(
@@ -72,7 +77,7 @@ def _why_no_list(path: Path) -> str:
 
 def hint(written: str, *roots: Path) -> str:
     """The end of a message about a path that does not exist: the path that does and is meant; empty without one."""
-    for other in _other_readings(written):
+    for other in other_readings(written):
         for root in roots:
             place = root / other
             if is_file(place) or is_folder(place):
@@ -80,7 +85,7 @@ def hint(written: str, *roots: Path) -> str:
     return ""
 
 
-def _other_readings(written: str) -> Iterator[str]:
+def other_readings(written: str) -> Iterator[str]:
     """Paths that a program of another system, or an archive's own root, may have meant."""
     seen = {written}
     slashed = written.replace("\\", "/")

@@ -43,10 +43,10 @@ class ImageRecord:
         Raises:
             DataError: the image does not decode.
         """
-        if self.stated_size is not None:
-            return self.stated_size
         if self.look is not None:
             return self.look.size
+        if self.stated_size is not None:
+            return self.stated_size
         try:
             return image_size(self.path)
         except SourceError as error:
@@ -120,6 +120,8 @@ class Split:
     name: str
     names: tuple[str, ...]
     images: tuple[ImageRecord, ...]
+    left_over: tuple[Path, ...] = ()
+    """Annotation files that no image has, beside YOLO's, which :mod:`edge_yolov9.data.checks.files` finds."""
 
     def __len__(self) -> int:
         return len(self.images)

@@ -85,6 +85,8 @@ def _split(split: Split, looks: Sequence[Look], found: Findings) -> Checked:
     doubles.find(split.name, readable, found)
     kept = files.listed_once(split.name, readable, found)
     files.labels(split.name, [record for record in records if record.look and not record.look.fault], found)
+    for file in split.left_over:
+        found.add(Finding(findings.ORPHAN, split.name, file))
     _classes(split, kept, found)
     _ease(split.name, kept, found)
     return Checked(replace(split, images=tuple(kept)), len(split))
@@ -103,8 +105,9 @@ def _image(record: ImageRecord, split: str, found: Findings) -> bool:
     if look.fault:
         found.add(fault(record.path, look, split))
         return False
-    if record.stated_size not in (None, look.size):
-        (height, width), (h, w) = record.size, look.size
+    stated = record.stated_size
+    if stated is not None and stated != look.size and record.annotated is not None and len(record.annotated):
+        (height, width), (h, w) = stated, look.size
         turned = ", which its EXIF tag turns" if (height, width) == (w, h) else ""
         detail = f"the annotations are for {width} x {height} pixels, the image has {w} x {h}{turned}"
         found.add(_at(findings.SIZE, split, record, detail=detail))

@@ -55,7 +55,7 @@ def labels(split: str, records: Sequence[ImageRecord], found: Findings) -> None:
     used: dict[Path, ImageRecord] = {}
     for record in records:
         if record.annotated is not None:
-            return
+            continue
         if record.labels is None:
             remedy = (
                 f"it counts as one without objects; an empty file {brief(expected_label(record.path))} would say so"

@@ -1,0 +1,1 @@
+"""Formats of other programs: ``voc`` and ``cvat`` read XML, ``layouts`` knows folders without a DATA file."""
