@@ -14,9 +14,11 @@ Nothing heavier than the standard library is loaded before a name is used.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # not typing's: ``python -m edge_yolov9`` would take a typing.py of the current folder
 if TYPE_CHECKING:
+    from typing import Any
+
     from edge_yolov9.compiler.pipeline import CompileOptions as CompileOptions
     from edge_yolov9.compiler.pipeline import compile_checkpoint as compile_checkpoint
     from edge_yolov9.detections import Detections as Detections

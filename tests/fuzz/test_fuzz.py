@@ -1,7 +1,8 @@
-"""A little of what ``checkpoint.py`` and ``mutations.py`` do for as long as one likes."""
+"""A little of what ``checkpoint.py``, ``mutations.py`` and ``graphs.py`` do for as long as one likes."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,18 @@ def test_mutated_input_is_opened_or_refused_in_a_line(
     if kind in ("manifest", "model"):
         monkeypatch.setenv("EDGE_YOLOV9_TEST_BUNDLES", str(compiled(target, "int8").parent))
     assert mutations.campaign(name, 20, 0, tmp_path / name) == []
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino", "tflite"])
+def test_no_graph_that_passes_its_check_ends_the_process(compiled: Compiled, tmp_path: Path, target: str) -> None:
+    for module in ("onnx", "openvino", "flatbuffers", "ai_edge_litert"):
+        pytest.importorskip(module)
+    command = [sys.executable, "-m", "tests.fuzz.graphs", str(compiled(target, "int8")), "20", "17"]
+    names = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=names, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+    assert "'refused'" in done.stdout
+    assert "'ran'" in done.stdout
 
 
 def test_the_campaign_sees_a_crash_a_traceback_and_a_long_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
