@@ -3,6 +3,8 @@
 # make bench  timing ratios, for a machine without other load
 # make lock   renew the exact versions that .venv is made of (requirements/lock.txt)
 # make test-fresh   both commands on a minimal Debian 13 (root, debootstrap): tests/fresh/run.sh
+# make test-arm     the wheel on arm64 under qemu-user (root, debootstrap, qemu-user-static): tests/arm/run.sh
+# make test-gpu     what only an NVIDIA GPU can show, results into docs/results: tests/gpu/run.py
 #
 # PYTHON=python3.12 takes another interpreter: 3.10 to 3.13.
 runs = $(shell $(1) -c "" 2>/dev/null && echo $(1))
@@ -13,7 +15,7 @@ BIN := .venv/bin
 # Environments of their own, which only tests use.
 EXTRA_ENVS := .venvs/tflite-runtime/.ready .venvs/tensorrt/.ready
 
-.PHONY: demo test test-fast test-fresh bench lint lock venv venv-tflite clean
+.PHONY: demo test test-fast test-fresh test-arm test-gpu bench lint lock venv venv-tflite clean
 
 demo: .venv/.ready
 	$(BIN)/python examples/demo.py
@@ -32,6 +34,12 @@ test-fast: .venv/.ready
 
 test-fresh:
 	tests/fresh/run.sh trixie
+
+test-arm: .venv/.ready
+	tests/arm/run.sh
+
+test-gpu: .venv/.ready
+	$(BIN)/python -m tests.gpu.run
 
 bench: .venv/.ready
 	$(BIN)/python -m pytest -m bench -s

@@ -21,6 +21,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,7 @@ def changed_json(data: bytes, dice: random.Random) -> bytes:
         holder, key = dice.choice(found)
         match dice.randrange(4):
             case 0 | 1:
-                holder[key] = dice.choice(EXTREMES)
+                holder[key] = deepcopy(dice.choice(EXTREMES))
             case 2:
                 del holder[key]
             case 3 if isinstance(holder, list):
