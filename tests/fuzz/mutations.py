@@ -227,9 +227,9 @@ def coco_data(folder: Path) -> None:
 
 
 def open_data(folder: Path) -> object:
-    from edge_yolov9.data import load_data
+    from edge_yolov9.data import read_data
 
-    split = load_data(folder / "data.yaml").split("val")
+    split = read_data(folder / "data.yaml", ["val"]).splits["val"]
     return [(record.size, record.objects) for record in split.images]
 
 
