@@ -33,9 +33,12 @@ Candidates = tuple[Floats, Floats, NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class DecodeOptions(Thresholds):
-    """Thresholds, and whether every class above them gets its own box, as COCO evaluation wants."""
+    """Thresholds, and what becomes of several classes in one place."""
 
     multi_label: bool = False
+    """Whether every class above the threshold gets its own box, as COCO evaluation wants."""
+    class_agnostic: bool = False
+    """Whether a box goes where it overlaps a better one of any class, not of its own alone."""
 
     @classmethod
     def of(cls, thresholds: Thresholds) -> DecodeOptions:
@@ -118,7 +121,10 @@ class Decoder:
 
 
 def suppress(boxes: Floats, scores: Floats, classes: NDArray[np.int64], options: DecodeOptions) -> Candidates:
-    """Class-wise non-maximum suppression; at most ``max_detections`` remain, the most confident first."""
+    """Non-maximum suppression, class by class unless ``class_agnostic``.
+
+    At most ``max_detections`` remain, the most confident first.
+    """
     finite = np.isfinite(boxes).all(axis=1)
     if not finite.all():
         boxes, scores, classes = boxes[finite], scores[finite], classes[finite]
@@ -129,7 +135,8 @@ def suppress(boxes: Floats, scores: Floats, classes: NDArray[np.int64], options:
         xywh = boxes.copy()
         xywh[:, 2:] -= xywh[:, :2]
         # the threshold on scores has been applied already; 0 keeps every candidate
-        kept = cv2.dnn.NMSBoxesBatched(xywh.tolist(), scores.tolist(), classes.tolist(), 0.0, options.iou)
+        groups = [0] * len(classes) if options.class_agnostic else classes.tolist()
+        kept = cv2.dnn.NMSBoxesBatched(xywh.tolist(), scores.tolist(), groups, 0.0, options.iou)
         index: NDArray[np.int64] = np.asarray(kept, np.int64).reshape(-1)
         index = index[np.argsort(-scores[index], kind="stable")][: options.max_detections]
     else:

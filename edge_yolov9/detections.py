@@ -37,7 +37,7 @@ class Detections:
     names: tuple[str, ...]
     """All class names of the model."""
     track_id: NDArray[np.int64] | None = None
-    """(N,) which object of the stream it is, from 1; None where nothing tracks."""
+    """(N,) which object of the stream it is, from 1; 0 for one seen once so far; None where nothing tracks."""
     times: Times | None = None
     """When the frame passed through a stream; None for results of other calls."""
 
@@ -82,11 +82,12 @@ class Detections:
 
         labels = [f"{self.names[index]} {score:.2f}" for _, score, index in self]
         if self.track_id is not None:
-            labels = [f"#{track} {label}" for track, label in zip(self.track_id, labels, strict=True)]
+            labels = [f"#{k} {label}" if k else label for k, label in zip(self.track_id, labels, strict=True)]
         return boxes(frame, self.xyxy, labels, class_colours(self.class_id))
 
     def as_dicts(self) -> list[dict[str, Any]]:
-        """One plain dict per object: ``xyxy`` (pixels), ``confidence``, ``class_id``, ``name`` (and ``track_id``)."""
+        """One plain dict per object: ``xyxy`` (pixels), ``confidence``, ``class_id``, ``name`` (and ``track_id``,
+        None for an object seen once so far)."""
         rows: list[dict[str, Any]] = [
             {
                 "xyxy": [round(float(value), 2) for value in box],
@@ -98,7 +99,7 @@ class Detections:
         ]
         if self.track_id is not None:
             for row, track in zip(rows, self.track_id, strict=True):
-                row["track_id"] = int(track)
+                row["track_id"] = int(track) or None
         return rows
 
     def as_coco(self, image_id: int, category_ids: Sequence[int] | None = None) -> list[dict[str, Any]]:
@@ -138,6 +139,6 @@ class Detections:
             xyxy=self.xyxy.copy(),
             confidence=self.confidence.copy(),
             class_id=self.class_id.copy(),
-            tracker_id=None if self.track_id is None else self.track_id.copy(),
+            tracker_id=None if self.track_id is None else np.where(self.track_id > 0, self.track_id, -1),
             data={"class_name": names},
         )

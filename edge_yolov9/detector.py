@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from edge_yolov9.video.reader import Status
     from edge_yolov9.video.source import Source
     from edge_yolov9.video.stream import Stream
+    from edge_yolov9.video.tracking import ByteTrack
 
 MOST_LANES = 8
 """Frames in work at the same time, at most: each lane has memory of its own."""
@@ -48,6 +49,7 @@ class Detector(Closing):
         iou: float | None = None,
         max_detections: int | None = None,
         multi_label: bool = False,
+        class_agnostic: bool = False,
         threads: int | None = None,
         runtime: str | None = None,
         key: str | Path | None = None,
@@ -60,6 +62,7 @@ class Detector(Closing):
             iou: overlap above which the weaker box of a class goes, in [0, 1]; the bundle's default (0.45) when None.
             max_detections: most objects per frame; the bundle's default (300) when None.
             multi_label: give every class above the threshold its own box.
+            class_agnostic: let the weaker of two boxes that overlap go also where they are of two classes.
             threads: CPU threads of the runtime; its sensible default when None.
             runtime: another target's session, see :func:`edge_yolov9.registry.open_session`.
             key: public key of minisign, its file or the line in it; a bundle that it did not sign is refused.
@@ -80,6 +83,7 @@ class Detector(Closing):
             defaults.iou if iou is None else iou,
             defaults.max_detections if max_detections is None else max_detections,
             multi_label,
+            class_agnostic,
         )
         if threads is not None and not (_whole(threads) and 1 <= threads <= MOST_THREADS):
             raise InputError(f"threads must be a whole number from 1 to {MOST_THREADS}, got {threads!r}")
@@ -158,7 +162,8 @@ class Detector(Closing):
         source: str | int | Path | Source,
         *,
         latest: bool | None = None,
-        track: bool = False,
+        track: bool | ByteTrack = False,
+        fps: float | None = None,
         status: Callable[[Status], None] | None = None,
     ) -> Stream:
         """Frames of a source with what is in them.
@@ -168,7 +173,9 @@ class Detector(Closing):
                 :func:`edge_yolov9.video.source.open_source`. Or one that is open; the stream closes it.
             latest: of a live source, detect in the newest frame only, with all CPU threads, and drop what arrived
                 meanwhile; the default when None. Otherwise every frame is delivered, several in work at a time.
-            track: give the objects ids that stay (:class:`edge_yolov9.video.tracking.ByteTrack`).
+            track: give the objects ids that stay, by a :class:`edge_yolov9.video.tracking.ByteTrack` with the threshold
+                of this detector, or by one of your own.
+            fps: pictures per second of a folder whose pictures were taken in a row.
             status: is told, in another thread, when a live source is lost and when it is back. It is opened again for
                 ever; what ``status`` raises ends the stream.
 
@@ -179,22 +186,29 @@ class Detector(Closing):
 
         Raises:
             SourceError: the source does not open.
+            InputError: ``track`` of a folder without ``fps``: pictures that do not follow each other have no tracks.
         """
         from edge_yolov9.video.source import Source, open_source
 
-        opened = source if isinstance(source, Source) else open_source(source, latest=latest, status=status)
+        opened = source if isinstance(source, Source) else open_source(source, latest=latest, fps=fps, status=status)
         return self._start(opened, track)
 
-    def _start(self, source: Source, track: bool) -> Stream:
+    def _start(self, source: Source, track: bool | ByteTrack) -> Stream:
         from edge_yolov9.video.stream import Stream
         from edge_yolov9.video.tracking import ByteTrack
 
         options, tracker = self.options, None
-        if track:
-            low = min(0.1, options.confidence)
-            tracker = ByteTrack(source.frame_rate, confidence=options.confidence, low=low)
-            options = replace(options, confidence=low)
         try:
+            if track is not False:
+                if source.kind == "folder" and source.fps is None:
+                    raise InputError(
+                        "a folder's pictures are tracked only where they were taken in a row; give fps, their rate"
+                    )
+                low = min(0.1, options.confidence)
+                tracker = (
+                    ByteTrack(source.frame_rate, confidence=options.confidence, low=low) if track is True else track
+                )
+                options = replace(options, confidence=tracker.low)
             with self._opening:
                 self._check_open()
                 alone = source.latest or source.total == 1
@@ -230,19 +244,21 @@ class Detector(Closing):
             lane.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        options = {key: getattr(self.options, key) for key in ("confidence", "iou", "max_detections", "multi_label")}
+        options: dict[str, Any] = asdict(self.options)
         options |= {"threads": self._threads, "runtime": self._runtime, "key": self._key}
         return partial(type(self), **options), (self.bundle.path.resolve(),)
 
 
-def checked_options(confidence: float, iou: float, max_detections: int, multi_label: bool) -> DecodeOptions:
+def checked_options(
+    confidence: float, iou: float, max_detections: int, multi_label: bool, class_agnostic: bool = False
+) -> DecodeOptions:
     """Thresholds in range, or an InputError that says which is not."""
     for name, value in (("confidence", confidence), ("iou", iou)):
         if not (isinstance(value, Real) and 0 <= value <= 1):
             raise InputError(f"{name} must be a number in [0, 1], got {value!r}")
     if not (_whole(max_detections) and max_detections >= 1):
         raise InputError(f"max_detections must be a whole number, at least 1, got {max_detections!r}")
-    return DecodeOptions(float(confidence), float(iou), int(max_detections), bool(multi_label))
+    return DecodeOptions(float(confidence), float(iou), int(max_detections), bool(multi_label), bool(class_agnostic))
 
 
 def _whole(value: object) -> bool:

@@ -21,7 +21,7 @@ FORGET_AFTER = 300
 
 
 def feet(detections: Detections) -> dict[int, Point]:
-    """Track id -> where the object stands.
+    """Track id -> where the object stands; of two boxes of one object the more confident, none for what has no id yet.
 
     Raises:
         ValueError: nobody tracks; use ``detect.stream(source, track=True)``.
@@ -29,7 +29,11 @@ def feet(detections: Detections) -> dict[int, Point]:
     if detections.track_id is None:
         raise ValueError("counting needs track ids; use detect.stream(source, track=True)")
     places = ((detections.xyxy[:, 0] + detections.xyxy[:, 2]) / 2, detections.xyxy[:, 3])
-    return {int(track): (float(x), float(y)) for track, x, y in zip(detections.track_id, *places, strict=True)}
+    standing: dict[int, Point] = {}
+    for track, x, y in zip(detections.track_id.tolist(), *places, strict=True):
+        if track:
+            standing.setdefault(track, (float(x), float(y)))
+    return standing
 
 
 @dataclass
@@ -56,12 +60,15 @@ class LineCounter:
         """Take the next frame's objects; (track id, class name, whether to the right) of each that has just crossed."""
         self._updates += 1
         crossed = []
-        for index, (track, place) in enumerate(feet(detections).items()):
+        standing = feet(detections)
+        ids = np.asarray(detections.track_id).tolist()
+        classes = dict(zip(ids[::-1], detections.class_id[::-1], strict=True))
+        for track, place in standing.items():
             along, across = self._relative(place)
             side = 0 if abs(across) < self.margin else 1 if across > 0 else -1
             before = self._side.get(track, (side, 0))[0]
             if side * before < 0 and 0 <= along <= 1:
-                name = detections.names[int(detections.class_id[index])]
+                name = detections.names[int(classes[track])]
                 (self.to_right if side > 0 else self.to_left)[name] += 1
                 crossed.append((track, name, side > 0))
             self._side[track] = (side or before, self._updates)

@@ -6,7 +6,10 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -15,6 +18,7 @@ from edge_yolov9.errors import InferenceError, InputError, SourceError
 from edge_yolov9.video.latest import Latest
 from edge_yolov9.video.source import Frame
 from edge_yolov9.video.stream import LEAD, Stream
+from edge_yolov9.video.tracking import ByteTrack
 from tests.streams import Newest, Opened, detector_of, detectors, frames, value
 
 
@@ -179,7 +183,36 @@ def test_tracking_continues_with_weak_boxes_and_starts_with_strong_ones(detector
     items = (Frame(np.full((8, 8, 3), shade, np.uint8), "f", i, 0.0) for i, shade in enumerate(shades))
     detect = detector()
     detect.options = type(detect.options)(confidence=0.6)
-    assert [len(found) for _, found in detect.stream(Opened(items), track=True)] == [0, 0, 1, 1, 1]
+    ids = [found.track_id.tolist() for _, found in detect.stream(Opened(items), track=True)]  # type: ignore[union-attr]
+    assert ids == [[], [0], [1], [], [1]], "a weak box starts nothing and is no result, but continues a track"
+
+
+def test_what_is_tracked_is_what_is_found(detector: Callable[..., Detector]) -> None:
+    random = np.random.default_rng(0)
+    images = [np.full((8, 8, 3), shade, np.uint8) for shade in random.integers(0, 250, 60)]
+    with detector() as detect:
+        detect.options = replace(detect.options, confidence=0.6)
+        plain = [found.confidence.tolist() for found in detect.batch(images)]
+        items = (Frame(image, "f", i, i / 10) for i, image in enumerate(images))
+        assert [found.confidence.tolist() for _, found in detect.stream(Opened(items), track=True)] == plain
+    assert 0 < sum(map(len, plain)) < 60
+
+
+def test_pictures_of_a_folder_are_tracked_only_at_a_rate(detector: Callable[..., Detector], tmp_path: Path) -> None:
+    for index in range(3):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((8, 8, 3), 60, np.uint8))
+    with detector() as detect:
+        with pytest.raises(InputError, match="taken in a row"):
+            detect.stream(tmp_path, track=True)
+        with detect.stream(tmp_path, track=True, fps=2) as stream:
+            assert [(stream.frame.timestamp, found.track_id.tolist()) for _, found in stream] == [  # type: ignore[union-attr]
+                (0.0, [1]),
+                (0.5, [1]),
+                (1.0, [1]),
+            ]
+        own = ByteTrack(2, confidence=0.3)
+        with detect.stream(tmp_path, track=own, fps=2) as stream:
+            assert len(list(stream)) == 3
 
 
 def test_frames_of_one_pixel_and_of_8k(detector: Callable[..., Detector]) -> None:

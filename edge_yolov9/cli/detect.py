@@ -106,6 +106,7 @@ def parse_address(_: click.Context, __: click.Parameter, value: str | None) -> t
 )
 @click.option("--json", "json_file", metavar="FILE", help="File for the detections; - for standard output.")
 @click.option("--track", is_flag=True, help="Give the objects of a video or stream ids that stay.")
+@click.option("--fps", type=click.FloatRange(0, min_open=True), help="Pictures per second of a folder, for --track.")
 @click.option("--show", is_flag=True, help="Show frames in a window; q ends.")
 @click.option(
     "--serve",
@@ -115,6 +116,7 @@ def parse_address(_: click.Context, __: click.Parameter, value: str | None) -> t
 )
 @click.option("--confidence", type=float, help="Least score; the bundle's default (0.25) when left out.")
 @click.option("--iou", type=float, help="Overlap above which the weaker box goes; the bundle's (0.45) when left out.")
+@click.option("--class-agnostic", is_flag=True, help="Of overlapping boxes of two classes, too, the weaker goes.")
 @click.option("--max-detections", type=int, help="Most boxes per frame; the bundle's (300) when left out.")
 @key_option
 @click.option("--threads", type=int, help="CPU threads; the runtime's default when left out.")
@@ -124,6 +126,7 @@ def detect(
     source: str,
     save: Path | None,
     track: bool,
+    fps: float | None,
     json_file: str | None,
     show: bool,
     serve: tuple[str, int] | None,
@@ -139,10 +142,11 @@ def detect(
     code is then not 0.
 
     --json: {bundle, source, kind (image, folder, video, live), names, settings {confidence, iou, max_detections,
-    multi_label}, frames [{name, index, timestamp (s), width, height, milliseconds, saved (file or null), detections
-    [{xyxy [x1, y1, x2, y2] in pixels of the frame, confidence, class_id, name, track_id (with --track)}]}], counts
-    {name: number}, errors [text]}. It is written at the end, and grows in memory until then. For a camera that runs for
-    long, name a file FILE.jsonl: it gets the entry of each frame as a line of its own, at once.
+    multi_label, class_agnostic (where it is on)}, frames [{name, index, timestamp (s), width, height, milliseconds,
+    saved (file or null), detections [{xyxy [x1, y1, x2, y2] in pixels of the frame, confidence, class_id, name,
+    track_id (with --track; null for an object seen once so far)}]}], counts {name: number}, errors [text]}. It is
+    written at the end, and grows in memory until then. For a camera that runs for long, name a file FILE.jsonl: it gets
+    the entry of each frame as a line of its own, at once.
     """
     check_writable(json_file, lambda: [bundle, source])
     _end_on_sigterm()
@@ -155,7 +159,9 @@ def detect(
     with ExitStack() as stack:
         viewers = _viewers(stack, show, serve)
         detector = stack.enter_context(Detector(bundle, runtime=runtime, **limits))
-        frames = stack.enter_context(open_source(source, broken=tally.refuse, status=_tell))
+        frames = stack.enter_context(open_source(source, fps=fps, broken=tally.refuse, status=_tell))
+        if track and frames.kind == "folder" and fps is None:
+            raise InputError("--track follows objects from picture to picture; add --fps if these were taken in a row")
         if serve is not None and frames.kind in ("image", "folder"):
             raise InputError("--serve shows a camera, a stream or a video; use --save DIR for images")
         if json_file is not None and by_line:
@@ -169,7 +175,10 @@ def detect(
             "kind": frames.kind,
             "names": list(detector.names),
         }
-        facts |= {"settings": asdict(detector.options), "frames": entries}
+        settings = asdict(detector.options)
+        if not settings["class_agnostic"]:  # as files without it read
+            del settings["class_agnostic"]
+        facts |= {"settings": settings, "frames": entries}
         write_json({**facts, "counts": dict(tally.counts), "errors": tally.errors}, json_file)
     if tally.errors:
         raise click.exceptions.Exit(1)

@@ -108,6 +108,7 @@ def open_source(
     spec: str | int | Path,
     *,
     latest: bool | None = None,
+    fps: float | None = None,
     broken: Report | None = None,
     status: Callable[[Status], None] | None = None,
 ) -> Source:
@@ -122,6 +123,7 @@ def open_source(
             list of processes.
         latest: for live sources, give only the newest frame and drop those that arrived meanwhile; the default when
             None. What ends (images, folders, video files, also those behind a URL) always gives every frame.
+        fps: pictures per second of a folder whose pictures were taken in a row; their times follow from it.
         broken: is told of an image in a folder that does not decode, and the next one follows; when None it raises.
         status: is told when a live source is lost and when it is back, see
             :class:`edge_yolov9.video.reader.Reader`. It is opened again for ever, after half a second first and 30
@@ -135,12 +137,14 @@ def open_source(
             f"expected a source as text, path or camera index, got {type(spec).__name__}; call detect(frame) or "
             "detect.batch(frames) for frames of your own"
         )
+    if fps is not None and not 0 < fps < float("inf"):
+        raise SourceError(f"expected fps > 0, got {fps}")
     index, text = isinstance(spec, Integral), str(spec)
     if not isinstance(spec, Path) and (index or not _on_disk(text)):
         text = read_address(text.strip()).text
     address = Address(text)
     if not index and _on_disk(text):
-        return _from_path(Path(text), broken)
+        return _from_path(Path(text), broken, fps)
     if isinstance(spec, Path) and not DEVICE.match(text):
         raise _no_source(address)
     if file := re.match(r"file:(?://(?:localhost)?(?=/))?", text, re.IGNORECASE):
@@ -148,7 +152,7 @@ def open_source(
         place = next((place for place in places if _on_disk(place)), None)
         if place is None:
             raise _no_source(address)
-        source = _from_path(Path(place), broken)
+        source = _from_path(Path(place), broken, fps)
         source.name = address.name if source.kind == "video" else source.name
         return source
     return _from_address(address, latest, status)
@@ -161,11 +165,11 @@ def _on_disk(text: str) -> bool:
     return False
 
 
-def _from_path(path: Path, broken: Report | None) -> Source:
+def _from_path(path: Path, broken: Report | None, fps: float | None) -> Source:
     if path.is_dir():
-        return _folder(path, broken)
+        return _folder(path, broken, fps)
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        return Source(str(path), "image", Iterated(_images([path], None), total=1))
+        return Source(str(path), "image", Iterated(_images([path], None, None), total=1))
     return Source(str(path), "video", Reader(lambda: open_film(path), path.name, live=False))
 
 
@@ -195,16 +199,16 @@ def _no_source(address: Address) -> SourceError:
     )
 
 
-def _folder(path: Path, broken: Report | None) -> Source:
+def _folder(path: Path, broken: Report | None, fps: float | None) -> Source:
     files = image_files(path)
     if not files:
         camera = f"; camera {path} is /dev/video{path}" if re.fullmatch(r"\d{1,9}", str(path)) else ""
         expected = ", ".join(sorted(IMAGE_SUFFIXES))
         raise SourceError(f"{printable(path)} holds no image; expected files ending in {expected}{camera}")
-    return Source(str(path), "folder", Iterated(_images(files, broken), total=len(files)))
+    return Source(str(path), "folder", Iterated(_images(files, broken, fps), total=len(files), fps=fps))
 
 
-def _images(files: Iterable[Path], broken: Report | None) -> Iterator[Frame]:
+def _images(files: Iterable[Path], broken: Report | None, fps: float | None) -> Iterator[Frame]:
     for index, file in enumerate(files):
         try:
             image = read_image(file)
@@ -213,7 +217,7 @@ def _images(files: Iterable[Path], broken: Report | None) -> Iterator[Frame]:
                 raise
             broken(error)
             continue
-        yield Frame(image, file.name, index, 0.0)
+        yield Frame(image, file.name, index, 0.0 if fps is None else index / fps)
 
 
 def _captured(

@@ -87,8 +87,8 @@ class Stream(Closing):
         assert frame is not None
         assert detections is not None
         if self._tracker is not None:
-            steps = 1 if self.frame is None else frame.index - self.frame.index
-            detections = self._tracker.update(detections, steps)
+            steps = 1 if self.frame is None else max(1, frame.index - self.frame.index)
+            detections = self._tracker.update(detections, steps, seconds=frame.timestamp)
         self.frames += 1
         self.frame = frame
         return frame.image, detections

@@ -1,12 +1,16 @@
-"""Stable ids for the objects of a stream: ByteTrack (Zhang et al., arXiv 2110.06864) on numpy.
+"""Stable ids for the objects of a stream: ByteTrack (Zhang et al., arXiv 2110.06864) on numpy, in seconds.
 
 Boxes that are surely objects are matched to the predicted boxes of known tracks first; uncertain ones (an object half
-hidden, or blurred) only get what is left, so they continue a track but never start one. IoU decides, class by class.
+hidden, or blurred) only get what is left, so they continue a track but never start one, and nobody sees them. IoU
+decides; a track is of the class that most of its boxes were found to be.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+import math
+from collections import deque
+from dataclasses import replace
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,87 +19,25 @@ from edge_yolov9.bundle import Thresholds
 from edge_yolov9.detections import Detections
 from edge_yolov9.errors import InputError
 from edge_yolov9.geometry import iou_matrix
+from edge_yolov9.video.assignment import match
+from edge_yolov9.video.motion import Floats, Ints, Tracks
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
-LEAST_IOU = 0.2
-"""Least IoU of a sure box with the prediction of its track, as in the paper."""
+LEAST_IOU = 0.1
+"""IoU of a sure box with the prediction of its track, at least."""
 LEAST_IOU_UNSURE = 0.5
-"""Least IoU of an unsure box with the prediction of its track: here the place is most of the evidence."""
-LEAST_IOU_TENTATIVE = 0.3
-"""Least IoU of the second box of a track, which confirms it, with the prediction."""
-
-POSITION_NOISE, VELOCITY_NOISE = 1 / 20, 1 / 160
-"""Standard deviations per frame as fractions of the box's size; measurements have the first too."""
-
-
-@dataclass
-class Tracks:
-    """T tracks, one row each. Centre x, centre y, width and height (pixels) are filtered each on its own."""
-
-    place: Floats
-    """(T, 4)."""
-    velocity: Floats
-    """(T, 4) pixels per frame."""
-    covariance: Floats
-    """(T, 4, 3) of each coordinate: place with place, place with velocity, velocity with velocity."""
-    class_id: Ints
-    """(T,)."""
-    track_id: Ints
-    """(T,) from 1; 0 while the track is tentative: seen once."""
-    missed: Floats
-    """(T,) frames since it was seen."""
-
-    @classmethod
-    def start(cls, xyxy: NDArray[np.float32], class_id: Ints) -> Tracks:
-        """Tentative tracks at rest, one per box (T, 4)."""
-        place = _measured(xyxy)
-        count = len(place)
-        covariance = np.zeros((count, 4, 3))
-        covariance[:, :, 0] = (2 * POSITION_NOISE * _size(place)) ** 2
-        covariance[:, :, 2] = (10 * VELOCITY_NOISE * _size(place)) ** 2
-        fresh = np.zeros(count, np.int64)
-        return cls(place, np.zeros((count, 4)), covariance, class_id.astype(np.int64), fresh, np.zeros(count))
-
-    def __len__(self) -> int:
-        return len(self.track_id)
-
-    def keep(self, mask: NDArray[np.bool_]) -> Tracks:
-        """The rows that ``mask`` (T,) names."""
-        return Tracks(*(getattr(self, part.name)[mask] for part in fields(self)))
-
-    def join(self, other: Tracks) -> Tracks:
-        """These and the other's."""
-        pairs = ((getattr(self, part.name), getattr(other, part.name)) for part in fields(self))
-        return Tracks(*(np.concatenate(pair) for pair in pairs))
-
-    @property
-    def xyxy(self) -> NDArray[np.float32]:
-        """(T, 4) corners where the tracks are believed to be."""
-        centre, half = self.place[:, :2], np.maximum(self.place[:, 2:], 0) / 2
-        return np.concatenate((centre - half, centre + half), axis=1).astype(np.float32)
-
-    def predict(self, steps: float) -> None:
-        """Move on by ``steps`` frames at constant velocity; a track out of sight keeps its size."""
-        self.velocity[self.missed > 0, 2:] = 0
-        self.place += steps * self.velocity
-        size, (both, cross, speed) = _size(self.place), np.moveaxis(self.covariance, 2, 0)
-        both += steps * (2 * cross + steps * speed) + steps * (POSITION_NOISE * size) ** 2
-        cross += steps * speed
-        speed += steps * (VELOCITY_NOISE * size) ** 2
-        self.missed += steps
-
-    def update(self, rows: Ints, xyxy: NDArray[np.float32]) -> None:
-        """Correct the tracks ``rows`` (M,) by the boxes (M, 4) that they were matched to (Kalman's gain)."""
-        both, cross, speed = np.moveaxis(self.covariance[rows], 2, 0)
-        total = both + (POSITION_NOISE * _size(self.place[rows])) ** 2
-        surprise = _measured(xyxy) - self.place[rows]
-        self.place[rows] += both / total * surprise
-        self.velocity[rows] += cross / total * surprise
-        rest = (both - both**2 / total, cross - both * cross / total, speed - cross**2 / total)
-        self.covariance[rows] = np.stack(rest, axis=2)
-        self.missed[rows] = 0
+"""IoU of an unsure box: here the place is most of the evidence."""
+LEAST_IOU_TENTATIVE = 0.1
+"""IoU of the second sighting that confirms a track: nobody knows yet how fast the object is."""
+LEAST_IOU_CLASS = 0.5
+"""IoU of a box of another class than its track."""
+CLASS_PENALTY = 0.1
+"""IoU by which a box of the track's class may be worse than one of another, and get the track all the same."""
+SAME_IOU = 0.6
+"""IoU from which two boxes of one frame and two classes are one object."""
+MISSED_FRAMES = 1.5
+"""Usual frame periods for which a track lives at least, where frames come more slowly than ``lost_seconds``."""
+RECENT = 5
+"""Frame periods whose median is the usual one."""
 
 
 class ByteTrack:
@@ -111,14 +53,17 @@ class ByteTrack:
         confidence: float = Thresholds.confidence,
         low: float = 0.1,
         lost_seconds: float = 1.0,
+        by_class: bool = False,
     ) -> None:
         """Start without tracks.
 
         Args:
-            frame_rate: frames per second of the stream.
+            frame_rate: frames per second of a stream whose frames have no times.
             confidence: least score of a box that starts a track.
             low: least score of a box that continues one; detect down to this score, or nothing can.
-            lost_seconds: how long an object may be out of sight and keep its id.
+            lost_seconds: how long an object may be out of sight and keep its id. Where a frame comes only every second
+                or later, it may be missing in none.
+            by_class: keep classes apart: a box never continues a track of another class.
 
         Raises:
             InputError: a number is out of range.
@@ -127,123 +72,113 @@ class ByteTrack:
             raise InputError(f"expected frame_rate > 0 and lost_seconds >= 0, got {frame_rate} and {lost_seconds}")
         if not 0 <= low <= confidence <= 1:
             raise InputError(f"expected 0 <= low <= confidence <= 1, got low {low} and confidence {confidence}")
-        self._confidence, self._low = confidence, low
-        self._patience = max(1.0, lost_seconds * frame_rate)
-        self._tracks = Tracks.start(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+        self.confidence, self.low = confidence, low
+        self._lost_seconds, self._by_class = lost_seconds, by_class
+        self._frame_rate = frame_rate
+        self._periods = deque([1 / frame_rate], RECENT)
+        self._tracks: Tracks | None = None
         self._last_id = 0
-        self._first = True
+        self._now: float | None = None
 
-    def update(self, detections: Detections, steps: float = 1) -> Detections:
+    def update(self, detections: Detections, steps: float = 1, *, seconds: float | None = None) -> Detections:
         """Take the next frame's detections.
 
         Args:
             detections: what the detector found, down to the score ``low``, as it comes after suppression.
-            steps: frames since the last call; more than 1 where frames were dropped.
+            steps: frames since the last call, for frames without times; more than 1 where frames were dropped.
+            seconds: time of the frame, on a clock that grows. Where it does not, ``steps`` counts.
 
         Returns:
-            Those that belong to a track, with ``track_id``, the most confident first. A new object is in it from its
-            second frame on; what the first frame shows counts at once.
+            Those of score ``confidence`` or more, in their order, with ``track_id``: 0 until the object is seen for the
+            second time; what the first frame shows counts at once. Boxes of one object that was found under two
+            classes have one id. The class of an object is the one that it was found as most, weighed by confidence.
 
         Raises:
             InputError: ``steps`` is not positive.
         """
         if not steps > 0:
             raise InputError(f"expected steps > 0 frames since the last call, got {steps}")
-        self._tracks.predict(steps)
-        owner = self._match(detections, steps)
-        tracks, seen = self._tracks, owner >= 0
-        self._confirm(tracks, owner[seen][tracks.track_id[owner[seen]] == 0])
-        track_id = np.zeros(len(detections), np.int64)
-        track_id[seen] = tracks.track_id[owner[seen]]
-        new = ~seen & (detections.confidence >= self._confidence)
-        fresh = Tracks.start(detections.xyxy[new], detections.class_id[new])
-        if self._first:
-            self._first = False
-            self._confirm(fresh, np.arange(len(fresh)))
-            track_id[new] = fresh.track_id
-        self._tracks = tracks.keep((tracks.track_id > 0) & (tracks.missed <= self._patience)).join(fresh)
-        tracked = np.flatnonzero(track_id)
-        return replace(detections.select(tracked), track_id=track_id[tracked])
+        votes = np.zeros((len(detections), len(detections.names)))
+        votes[np.arange(len(detections)), detections.class_id] = detections.confidence
+        sure = detections.confidence >= self.confidence
+        passed = self._passed(steps, seconds)
+        tracks = self._moved(passed, len(detections.names))
+        owner = self._match(detections, tracks, passed)
+        leader = self._leaders(detections, sure, owner)
+        new = np.flatnonzero(sure & (owner < 0) & (leader < 0))
+        owner[new] = len(tracks) + np.arange(len(new))
+        first = self._tracks is None
+        known = len(tracks)
+        tracks = tracks.join(Tracks.start(detections.xyxy[new], np.zeros((len(new), len(detections.names)))))
+        again = np.unique(owner[(owner >= 0) & (owner < known)])
+        self._confirm(tracks, np.arange(len(tracks)) if first else again[tracks.track_id[again] == 0])
+        owner = np.where(leader >= 0, owner[leader], owner)
+        np.add.at(tracks.votes, owner[owner >= 0], votes[owner >= 0])
+        self._tracks = tracks
+        kept, rows = detections.select(sure), owner[sure]
+        return replace(kept, track_id=tracks.track_id[rows], class_id=tracks.class_id[rows])
+
+    def _passed(self, steps: float, seconds: float | None) -> float:
+        """Seconds since the last call."""
+        before, self._now = self._now, seconds
+        passed = -1.0 if before is None or seconds is None else seconds - before
+        if not (math.isfinite(passed) and passed > 0):
+            return steps / self._frame_rate
+        self._periods.append(passed)
+        return passed
+
+    def _moved(self, passed: float, classes: int) -> Tracks:
+        """The tracks that may be seen now, where they should be."""
+        if self._tracks is None:
+            return Tracks.start(np.zeros((0, 4), np.float32), np.zeros((0, classes)))
+        tracks = self._tracks
+        tracks.predict(passed)
+        patience = max(self._lost_seconds, MISSED_FRAMES * median(self._periods)) + 1e-6
+        return tracks.keep((tracks.missed <= patience) & ((tracks.track_id > 0) | (tracks.missed <= passed)))
 
     def _confirm(self, tracks: Tracks, rows: Ints) -> None:
         """Give tentative tracks the next ids."""
         tracks.track_id[rows] = self._last_id + 1 + np.arange(len(rows))
         self._last_id += len(rows)
 
-    def _match(self, detections: Detections, steps: float) -> Ints:
+    def _match(self, detections: Detections, tracks: Tracks, passed: float) -> Ints:
         """(N,) row of the track that each detection continues, -1 for none; corrects those tracks."""
-        tracks = self._tracks
         owner = np.full(len(detections), -1, np.int64)
         free = np.ones(len(tracks), np.bool_)
-        known, sure = tracks.track_id > 0, detections.confidence >= self._confidence
-        unsure = ~sure & (detections.confidence >= self._low)
-        fresh = tracks.missed <= steps  # seen in the frame before
-        rounds = ((sure, known, LEAST_IOU), (unsure, known & fresh, LEAST_IOU_UNSURE))
-        for boxes, rows, least in (*rounds, (sure, ~known, LEAST_IOU_TENTATIVE)):
+        known, sure = tracks.track_id > 0, detections.confidence >= self.confidence
+        unsure = ~sure & (detections.confidence >= self.low)
+        fresh = tracks.missed <= passed  # seen in the frame before
+        rounds = (
+            (sure, known, tracks.xyxy, LEAST_IOU),
+            (sure, known & fresh, tracks.seen, LEAST_IOU),  # one that turned or stopped
+            (unsure, known & fresh, tracks.xyxy, LEAST_IOU_UNSURE),
+            (sure, ~known, tracks.xyxy, LEAST_IOU_TENTATIVE),
+        )
+        for boxes, rows, places, least in rounds:
             left, right = np.flatnonzero(boxes & (owner < 0)), np.flatnonzero(rows & free)
-            overlap = iou_matrix(detections.xyxy[left], tracks.xyxy[right]).astype(np.float64)
-            overlap[detections.class_id[left][:, None] != tracks.class_id[right]] = 0
-            for i, j in match(overlap, least):
+            overlap = iou_matrix(detections.xyxy[left], places[right]).astype(np.float64)
+            other = detections.class_id[left][:, None] != tracks.class_id[right]
+            fits = overlap >= np.where(other, 2.0 if self._by_class else max(least, LEAST_IOU_CLASS), least)
+            for i, j in match(np.where(fits, overlap - CLASS_PENALTY * other, 0), 1e-6):
                 owner[left[i]], free[right[j]] = right[j], False
         seen = np.flatnonzero(owner >= 0)
         tracks.update(owner[seen], detections.xyxy[seen])
         return owner
 
-
-def match(overlap: Floats, least: float) -> list[tuple[int, int]]:
-    """Pairs (row, column) with the greatest sum of ``overlap`` (N, M), none under ``least``, each used once."""
-    fits = overlap >= least
-    rows, columns = fits.sum(axis=1), fits.sum(axis=0)
-    alone = fits & (rows[:, None] == 1) & (columns == 1)
-    pairs = [(int(i), int(j)) for i, j in np.argwhere(alone)]
-    busy_rows = np.flatnonzero((rows > 0) & ~alone.any(axis=1))
-    busy_columns = np.flatnonzero((columns > 0) & ~alone.any(axis=0))
-    if len(busy_rows):
-        gain = np.where(fits, overlap, 0)[np.ix_(busy_rows, busy_columns)]
-        chosen = ((int(busy_rows[i]), int(busy_columns[j])) for i, j in assign(-gain))
-        pairs += [(i, j) for i, j in chosen if fits[i, j]]
-    return pairs
-
-
-def assign(cost: Floats) -> list[tuple[int, int]]:
-    """Pairs (row, column) of least total ``cost`` (N, M), min(N, M) of them.
-
-    The Hungarian method by shortest augmenting paths: rows enter one at a time, and prices on rows and columns keep
-    every reduced cost at or above zero.
-    """
-    if cost.shape[0] > cost.shape[1]:
-        return [(row, column) for column, row in assign(cost.T)]
-    count, width = cost.shape
-    row_price, column_price = np.zeros(count), np.zeros(width)
-    row_of = np.full(width, -1)
-    for entering in range(count):
-        distance, before = np.full(width, np.inf), np.full(width, -1)
-        done = np.zeros(width, np.bool_)
-        row, column, length = entering, -1, 0.0
-        while row >= 0:
-            reach = length + cost[row] - row_price[row] - column_price
-            shorter = ~done & (reach < distance)
-            distance[shorter], before[shorter] = reach[shorter], column
-            column = int(np.where(done, np.inf, distance).argmin())
-            done[column], length, row = True, distance[column], row_of[column]
-        used = done.copy()
-        used[column] = False
-        row_price[entering] += length
-        row_price[row_of[used]] += length - distance[used]
-        column_price[used] -= length - distance[used]
-        while column >= 0:
-            row_of[column] = entering if before[column] < 0 else row_of[before[column]]
-            column = before[column]
-    return [(int(row_of[column]), int(column)) for column in np.flatnonzero(row_of >= 0)]
-
-
-def _measured(xyxy: NDArray[np.float32]) -> Floats:
-    """Corners (N, 4) -> centre and size (N, 4)."""
-    boxes = xyxy.astype(np.float64)
-    return np.concatenate(((boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]), axis=1)
-
-
-def _size(place: Floats) -> Floats:
-    """(N, 1) side of the square of the same area, at least a pixel."""
-    area = np.maximum(place[:, 2:], 1).prod(axis=1, keepdims=True)
-    return np.asarray(np.sqrt(area), np.float64)
+    def _leaders(self, detections: Detections, sure: NDArray[np.bool_], owner: Ints) -> Ints:
+        """(N,) for a box that continues no track: the box of another class that is the same object; -1 for none."""
+        leader = np.full(len(detections), -1, np.int64)
+        if self._by_class:
+            return leader
+        overlap: Floats = iou_matrix(detections.xyxy, detections.xyxy).astype(np.float64)
+        overlap[detections.class_id[:, None] == detections.class_id] = 0
+        leads = owner >= 0
+        for index in np.argsort(-detections.confidence, kind="stable"):
+            if leads[index] or not sure[index]:
+                continue
+            best = int(np.where(leads, overlap[index], 0).argmax())
+            if leads[best] and overlap[index, best] >= SAME_IOU:
+                leader[index] = best
+            else:
+                leads[index] = True
+        return leader
