@@ -12,9 +12,9 @@ import pytest
 
 from edge_yolov9.detections import Detections
 from edge_yolov9.errors import InputError
-from edge_yolov9.video.assignment import assign, match
-from edge_yolov9.video.motion import MEASURED_NOISE, PLACE_DRIFT, SPEED_DRIFT, START_SPEED, Tracks
 from edge_yolov9.video.tracking import ByteTrack
+from edge_yolov9.video.tracks.assignment import assign, match
+from edge_yolov9.video.tracks.motion import MEASURED_NOISE, PLACE_DRIFT, SPEED_DRIFT, START_SPEED, Tracks
 from tests.conftest import EXAMPLES
 
 sys.path.insert(0, str(EXAMPLES))

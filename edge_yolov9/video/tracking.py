@@ -19,8 +19,8 @@ from edge_yolov9.bundle import Thresholds
 from edge_yolov9.detections import Detections
 from edge_yolov9.errors import InputError
 from edge_yolov9.geometry import iou_matrix
-from edge_yolov9.video.assignment import match
-from edge_yolov9.video.motion import Floats, Ints, Tracks
+from edge_yolov9.video.tracks.assignment import match
+from edge_yolov9.video.tracks.motion import Floats, Ints, Tracks
 
 LEAST_IOU = 0.1
 """IoU of a sure box with the prediction of its track, at least."""
