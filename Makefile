@@ -1,8 +1,10 @@
 # make demo   set up, compile the shipped checkpoint for every target, detect, show AP and latency
 # make test   set up, lint, type-check, run all tests but timing ratios
 # make bench  timing ratios, for a machine without other load
+# make dist   wheel and source distribution in dist/, checked by twine
 # make lock   renew the exact versions that .venv is made of (requirements/lock.txt)
 # make test-fresh   both commands on a minimal Debian 13 (root, debootstrap): tests/fresh/run.sh
+# make test-oldest  the oldest versions that the extras allow, on the demo: tests/fresh/oldest.py
 # make test-arm     the wheel on arm64 under qemu-user (root, debootstrap, qemu-user-static): tests/arm/run.sh
 # make test-gpu     what only an NVIDIA GPU can show, results into docs/results: tests/gpu/run.py
 #
@@ -15,7 +17,7 @@ BIN := .venv/bin
 # Environments of their own, which only tests use.
 EXTRA_ENVS := .venvs/tflite-runtime/.ready .venvs/tensorrt/.ready
 
-.PHONY: demo test test-fast test-fresh test-arm test-gpu bench lint lock venv venv-tflite clean
+.PHONY: demo test test-fast test-fresh test-oldest test-arm test-gpu bench lint lock dist venv venv-tflite clean
 
 demo: .venv/.ready
 	$(BIN)/python examples/demo.py
@@ -34,6 +36,9 @@ test-fast: .venv/.ready
 
 test-fresh:
 	tests/fresh/run.sh trixie
+
+test-oldest: .venv/.ready .venvs/lock/bin/uv
+	$(BIN)/python tests/fresh/oldest.py .venvs/lock/bin/uv $(or $(call runs,python3.10),$(call runs,python3.11),python3.10) .venvs/oldest
 
 test-arm: .venv/.ready
 	tests/arm/run.sh
@@ -60,10 +65,12 @@ TORCH ?= -r requirements/torch.txt
 	@$(PYTHON) requirements/install.py $(TORCH)
 	@touch $@
 
-# Exact versions for every Python that is supported, on every machine. What CUDA's torch brings with it, torch itself pins.
-lock:
+.venvs/lock/bin/uv:
 	$(PYTHON) -m venv .venvs/lock
 	.venvs/lock/bin/pip install -q uv
+
+# Exact versions for every Python that is supported, on every machine. What CUDA's torch brings with it, torch itself pins.
+lock: .venvs/lock/bin/uv
 	.venvs/lock/bin/uv pip compile -q --universal --upgrade --python-version 3.10 --extra all --no-annotate pyproject.toml \
 		-c requirements/torch.txt -c requirements/constraints.txt --custom-compile-command "make lock" -o .venvs/lock/lock.txt
 	grep -v -E "^(nvidia|cuda|triton)" .venvs/lock/lock.txt > requirements/lock.txt
@@ -93,6 +100,16 @@ endef
 	$(call bindings,cudart,nvidia_cuda_runtime==13.5.37)
 	$(call bindings,rtx,tensorrt_rtx_cu13_bindings==1.7.1.116 onnxruntime_ep_nv_tensorrt_rtx_cu13==0.5.0)
 	touch $@
+
+# Wheel and source distribution, checked as a registry would; the checker has an environment of its own.
+dist: .venv/.ready .venvs/twine/bin/twine
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	.venvs/twine/bin/twine check --strict dist/*
+
+.venvs/twine/bin/twine:
+	$(PYTHON) -m venv .venvs/twine
+	.venvs/twine/bin/pip install -q twine==7.0.0
 
 clean:
 	rm -rf .venv .venvs build dist out *.egg-info
