@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -63,16 +62,42 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert any(name.endswith("LICENSE") for name in zipfile.ZipFile(wheel).namelist())
 
 
+def plant_wheel(folder: Path, name: str, module: str, code: str) -> None:
+    """A wheel with one module, of a version above all bounds."""
+    info = f"{name.replace('-', '_')}-9999.dist-info"
+    with zipfile.ZipFile(folder / f"{name.replace('-', '_')}-9999-py3-none-any.whl", "w") as file:
+        file.writestr(f"{module}/__init__.py", code)
+        file.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 9999\n")
+        file.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        file.writestr(f"{info}/RECORD", f"{module}/__init__.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
+
+
 @pytest.mark.slow
-def test_the_readme_installs_that_wheel(wheel: Path, tmp_path: Path) -> None:
-    """pip takes the very words of the README; dependencies are left out, which a registry brings."""
+def test_the_readme_installs_that_wheel_and_a_cv2_that_loads(wheel: Path, tmp_path: Path) -> None:
+    """The very lines of the README, with a folder as registry, where the headless cv2 was there before."""
     lines = [line.partition("#")[0].strip() for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()]
     assert "pip wheel --no-deps -w dist ." in lines
-    (install,) = [line for line in lines if line.startswith('pip install "./edge_yolov9')]
-    words = [sys.executable, "-m", *shlex.split(install), "--no-deps", "--no-index", "--target", str(tmp_path)]
-    subprocess.run(words, cwd=wheel.parent, check=True, capture_output=True)
-    assert (tmp_path / "edge_yolov9" / "detector.py").is_file()
     assert not [line for line in lines if line.startswith('pip install "edge-yolov9')], "it is on no registry"
+    (install,) = [line for line in lines if line.startswith('pip install "./edge_yolov9')]
+    (cure,) = [line for line in lines if "opencv-python" in line and line.startswith("pip ")]
+    for name in ("numpy", "click", "ai-edge-litert"):
+        plant_wheel(tmp_path, name, name.replace("-", "_"), "")
+    missing = "raise ImportError('libGL.so.1: cannot open shared object file')"
+    plant_wheel(tmp_path, "opencv-python", "cv2", missing)
+    plant_wheel(tmp_path, "opencv-python-headless", "cv2", "headless = True")
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "device")], check=True)
+    path = f"{tmp_path / 'device' / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path)}
+
+    def shell(line: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(line, shell=True, cwd=wheel.parent, env=environment, capture_output=True, text=True)
+
+    for line in ("pip install opencv-python-headless", install):
+        assert shell(line).returncode == 0, line
+    probe = "python -c \"from edge_yolov9.system.imports import load; assert load('cv2').headless\""
+    assert f"run: {cure} (the same cv2 without windows)" in shell(probe).stderr
+    assert shell(cure).returncode == 0
+    assert shell(probe).returncode == 0
 
 
 @pytest.mark.slow

@@ -74,7 +74,7 @@ def test_cv2_without_its_system_libraries(tmp_path: Path) -> None:
         assert done.returncode == 1, verb
         assert done.stderr.count("\n") == 1, done.stderr
         if "does not load" in done.stderr:  # info of what is not there needs no cv2
-            assert "then: pip install opencv-python-headless" in done.stderr
+            assert "&& pip install opencv-python-headless" in done.stderr
     assert "does not load (libGL.so.1" in run(tmp_path, "-m", "edge_yolov9", "detect", "b", "p").stderr
     last = run(tmp_path, "-c", "from edge_yolov9 import Detector").stderr.splitlines()[-1]
     assert last.startswith("edge_yolov9.errors.RuntimeNotInstalled: opencv-python")

@@ -97,8 +97,8 @@ def _broken(module: str, error: BaseException) -> str:
     remedy = f"run: pip install --force-reinstall {again}"
     if module == "cv2" and ".so" in reason:
         remedy = (
-            "this system has no desktop; run: pip uninstall -y opencv-python, then: pip install opencv-python-headless "
-            "(the same cv2 without windows)"
+            "this system has no desktop; run: pip uninstall -y opencv-python opencv-python-headless && "
+            "pip install opencv-python-headless (the same cv2 without windows)"
         )
     elif "numpy" in reason.lower() or "_ARRAY_API" in reason or reason == "ImportError":
         remedy = f"it may be made for another numpy; run: pip install --upgrade {' '.join(known) or module}"

@@ -46,7 +46,7 @@ fi
 # Mounts live in a namespace of their own and end with it.
 export ROOT=$root BIND=${FRESH_BIND:-} FOLDER=$folder COMMAND=$command LOGIN=${FRESH_USER:-root}
 unshare --mount bash -euo pipefail -c '
-    mount -t proc proc "$ROOT/proc"
+    mount -t proc proc "$ROOT/proc" && mount -t sysfs sysfs "$ROOT/sys"
     mount --rbind /dev "$ROOT/dev"
     for path in $BIND; do mkdir -p "$ROOT$path"; mount --bind "$path" "$ROOT$path"; done
     pip=(); while IFS= read -r line; do pip+=("$line"); done < <(env | grep -E "^(PIP_|TORCH=|SSL_CERT_FILE=)" || true)
