@@ -9,12 +9,12 @@ from pathlib import Path
 from edge_yolov9 import bundle as bundles
 from edge_yolov9.checkpoint import Checkpoint, load
 from edge_yolov9.compiler import calibration
-from edge_yolov9.compiler.calibration import CalibrationSet
+from edge_yolov9.compiler.calibration import CalibrationSet, judge
 from edge_yolov9.compiler.calibration.recipe import open_recipe
 from edge_yolov9.compiler.export import export_onnx
 from edge_yolov9.compiler.fold import fold
 from edge_yolov9.compiler.gate import Gate, check_budget
-from edge_yolov9.compiler.job import Pictures
+from edge_yolov9.compiler.job import OUTPUT_NAMES, Pictures
 from edge_yolov9.compiler.options import CompileOptions
 from edge_yolov9.compiler.prune import prune
 from edge_yolov9.compiler.reference import checked_input_size
@@ -147,7 +147,33 @@ class CompileInputs:
         images = self._choose(self.options.calibration, self.options.calibration_images)
         scored = () if gate is None else gate.split.images
         calibration.check(images, frozenset(record.path.resolve() for record in scored))
+        with self.stages("look at calibration"):
+            self._judge(images, gate)
         return images
+
+    def _judge(self, images: CalibrationSet, gate: Gate | None) -> None:
+        """Refuse images that show nothing where no AP is measured; a warning where it is.
+
+        Raises:
+            CalibrationError: they show nothing, and there is no gate, or a warning is an error.
+        """
+        seen = judge.shown(self.reference, images.few(judge.JUDGED), self.input_size)
+        why = seen.nothing
+        if gate is not None and not why:
+            scored = CalibrationSet(tuple(record.path for record in gate.split.images), self.input_size)
+            shares = judge.beyond(self.reference, scored.few(judge.SCORED), seen.ranges)
+            worst, name = max(zip(shares, OUTPUT_NAMES, strict=True))
+            if worst > judge.BEYOND:
+                why = f"{100 * worst:.0f} % of {name} on the images that are scored lies beyond its range on them"
+        if not why:
+            return
+        line = f"the calibration images hardly show what INT8 has to keep: {why}"
+        choose = "choose others, e.g. by edge-yolov9 calibration select"
+        if gate is None:
+            raise CalibrationError(f"{line}; {choose}, or add --data, so that AP is measured")
+        if self.options.strict:
+            raise CalibrationError(f"--strict: {line}; {choose}")
+        self.stages.report(f"Warning: {line}; {choose}")
 
     @cached_property
     def _samples(self) -> CalibrationSet | None:

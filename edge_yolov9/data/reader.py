@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edge_yolov9.data.checks.check import Checked, check, fault
 from edge_yolov9.data.dataset import Dataset, load_data
-from edge_yolov9.data.findings import Findings, Tell
+from edge_yolov9.data.findings import SAME, Finding, Findings, Tell
 from edge_yolov9.data.look import CountProgress, Look, look_at
 from edge_yolov9.data.reading import is_file
 from edge_yolov9.data.records import Split
@@ -87,18 +87,27 @@ def listed_split(dataset: Dataset, name: str) -> Split:
 
 
 def usable_images(
-    paths: Sequence[Path], what: str, *, strict: bool = False, tell: Tell = lambda line: None
+    paths: Sequence[Path], what: str, *, once: bool = False, strict: bool = False, tell: Tell = lambda line: None
 ) -> list[tuple[Path, Look]]:
-    """The images of a list that decode, with what was seen of each; ``what`` names them in a message.
+    """The images of a list that decode, with what was seen of each.
+
+    Args:
+        paths: the files.
+        what: what they are, for messages.
+        once: whether copies of an image are left out.
+        strict: whether warnings are errors.
+        tell: takes each warning as a line.
 
     Raises:
         DataError: none can be used, or one cannot be read rightly; with ``strict`` also where one is left out.
     """
     found = Findings()
-    kept = []
+    kept, seen = [], dict[str, Path]()
     for path, look in zip(paths, look_at(paths), strict=True):
         if look.fault:
             found.add(fault(path, look, what))
+        elif once and (first := seen.setdefault(look.digest, path)) != path:
+            found.add(Finding(SAME, what, path, detail=f"as {first.name}", remedy="it counts once"))
         else:
             kept.append((path, look))
     found.settle(strict, tell)

@@ -1,6 +1,7 @@
 """Which images calibrate, and the digest that names them.
 
-``recipe.py`` reads and writes a list of image hashes, ``selection.py`` chooses the images for one.
+``recipe.py`` reads and writes a list of image hashes, ``selection.py`` chooses the images for one, ``judge.py`` sees
+whether they show anything.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ def usable(images: CalibrationSet, strict: bool = False, tell: Tell = lambda lin
         CalibrationError: none can be used, or one cannot be read rightly; with ``strict`` also where one is left out.
     """
     try:
-        kept = usable_images(images.paths, "calibration", strict=strict, tell=tell)
+        kept = usable_images(images.paths, "calibration", once=True, strict=strict, tell=tell)
     except DataError as error:
         raise CalibrationError(f"no calibration images: {error}") from None
     return replace(images, paths=tuple(path for path, _ in kept))
