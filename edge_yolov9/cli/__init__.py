@@ -17,6 +17,7 @@ from edge_yolov9.text import printable
 
 VERBS = {
     "train": "Train a detector.",
+    "data": "What is in a data set, and what is wrong with it, as a page.",
     "val": "COCO AP of a checkpoint or bundle.",
     "compile": "Turn a checkpoint into a bundle for one target.",
     "convert": "Keep a checkpoint of another program as one of ours.",

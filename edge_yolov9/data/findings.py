@@ -57,6 +57,7 @@ UNLABELLED, ORPHAN, SHARED = "image without a label file", "label file without a
 CROWD, ABSENT = "crowd region", "class without an object"
 MANY, MORE = "image with over 100 objects of a class", "image with over 300 objects"
 SWAPPED = "pair of classes that look exchanged"
+ALIKE, LISTING = "image that looks like another one of its split", "split that cannot be read"
 
 KINDS: dict[str, Kind] = {
     BROKEN: _warning("it is left out; copy or export it again"),
@@ -85,6 +86,8 @@ KINDS: dict[str, Kind] = {
     ABSENT: _warning("nothing can be learnt or measured of it"),
     MANY: _warning("COCO's AP counts at most 100 detections of a class"),
     MORE: _warning("the detector keeps 300 boxes unless --max-detections says more"),
+    ALIKE: _note("frames of one film? they add little"),
+    LISTING: _error("mend the DATA file"),
     SWAPPED: _warning("boxes of the one in train have the sizes of the other in val; compare the order of the names"),
 }
 """Every kind of finding by its name, most fatal where it is read."""

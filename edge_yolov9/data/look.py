@@ -61,14 +61,25 @@ def look(path: Path) -> Look:
     return Look(digest, size, float(grey.mean()), int.from_bytes(bits.tobytes(), "big"))
 
 
-def look_at(paths: Iterable[Path], progress: CountProgress | None = None) -> list[Look]:
-    """:func:`look` on every file, on all processors: hashing and decoding run beside each other."""
+def look_at(
+    paths: Iterable[Path], progress: CountProgress | None = None, look_once: Callable[[Path], Look] = look
+) -> list[Look]:
+    """:func:`look` on every file, on all processors: hashing and decoding run beside each other.
+
+    Args:
+        paths: the files.
+        progress: is called with images done and images in all.
+        look_once: looks at one file; one that remembers in place of :func:`look`.
+    """
     files = list(paths)
     parts = [files[first : first + PART] for first in range(0, len(files), PART)]
     looks: list[Look] = []
-    with ThreadPoolExecutor() as pool:
-        for part in pool.map(lambda part: [look(path) for path in part], parts):
+    pool = ThreadPoolExecutor()
+    try:
+        for part in pool.map(lambda part: [look_once(path) for path in part], parts):
             looks += part
             if progress is not None:
                 progress(len(looks), len(files))
+    finally:
+        pool.shutdown(cancel_futures=True)  # Ctrl-C waits for what has begun alone
     return looks

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_yolov9.data.checks.check import Checked, check, fault
 from edge_yolov9.data.dataset import Dataset, load_data
 from edge_yolov9.data.findings import SAME, Finding, Findings, Tell
-from edge_yolov9.data.look import CountProgress, Look, look_at
+from edge_yolov9.data.look import CountProgress, Look, look, look_at
 from edge_yolov9.data.reading import is_file
 from edge_yolov9.data.records import Split
 from edge_yolov9.errors import DataError
@@ -57,15 +57,20 @@ def read_data(
     return reading
 
 
-def survey(dataset: Dataset, splits: Sequence[str], progress: CountProgress | None = None) -> Reading:
-    """:func:`read_data` without a verdict: whatever can be read, and every finding.
+def survey(
+    dataset: Dataset,
+    splits: Sequence[str],
+    progress: CountProgress | None = None,
+    look_once: Callable[[Path], Look] = look,
+) -> Reading:
+    """:func:`read_data` without a verdict: whatever can be read, and every finding; ``look_once`` looks at one file.
 
     Raises:
         DataError: a split is not there, or cannot be listed.
     """
     found = Findings()
     all_splits = [listed_split(dataset, name) for name in splits]
-    checked: list[Checked] = check(all_splits, found, progress)
+    checked: list[Checked] = check(all_splits, found, progress, look_once)
     return Reading(
         dataset,
         {one.split.name: one.split for one in checked},
@@ -103,13 +108,13 @@ def usable_images(
     """
     found = Findings()
     kept, seen = [], dict[str, Path]()
-    for path, look in zip(paths, look_at(paths), strict=True):
-        if look.fault:
-            found.add(fault(path, look, what))
-        elif once and (first := seen.setdefault(look.digest, path)) != path:
+    for path, seen_as in zip(paths, look_at(paths), strict=True):
+        if seen_as.fault:
+            found.add(fault(path, seen_as, what))
+        elif once and (first := seen.setdefault(seen_as.digest, path)) != path:
             found.add(Finding(SAME, what, path, detail=f"as {first.name}", remedy="it counts once"))
         else:
-            kept.append((path, look))
+            kept.append((path, seen_as))
     found.settle(strict, tell)
     if not kept:
         raise DataError(f"no image can be used: {next(iter(found))}")

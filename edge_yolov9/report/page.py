@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from edge_yolov9.text import html, markdown, printable, table
 
-KINDS = {".png": "image/png", ".jpg": "image/jpeg"}
+KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".svg": "image/svg+xml"}
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,6 @@ def image_progress(label: str) -> Iterator[Callable[[int, int], None]]:
             if not bars:
                 bar = click.progressbar(length=total, label=printable(label), file=sys.stderr)
                 bars.append(stack.enter_context(bar))
-            bars[0].update(1)
+            bars[0].update(done - bars[0].pos)
 
         yield advance

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edge_yolov9.data import findings
 from edge_yolov9.data.checks import doubles, files
 from edge_yolov9.data.findings import DEPTH, MISSING, Finding, Findings, Level
-from edge_yolov9.data.look import CountProgress, Look, look_at
+from edge_yolov9.data.look import CountProgress, Look, look, look_at
 from edge_yolov9.data.objects import Objects, without_area, wrong_areas
 from edge_yolov9.data.records import ImageRecord, Split
 from edge_yolov9.data.rows import Forms
@@ -42,13 +42,19 @@ class Checked:
     """Images that are listed, whether or not they can be used."""
 
 
-def check(splits: Sequence[Split], found: Findings, progress: CountProgress | None = None) -> list[Checked]:
+def check(
+    splits: Sequence[Split],
+    found: Findings,
+    progress: CountProgress | None = None,
+    look_once: Callable[[Path], Look] = look,
+) -> list[Checked]:
     """Look at every image and label of some splits of one data set.
 
     Args:
         splits: as they are listed, with images that are missing.
         found: what is found goes there.
         progress: is called with images done and images in all.
+        look_once: looks at one file.
     """
     total, done = sum(len(split) for split in splits), 0
 
@@ -58,7 +64,7 @@ def check(splits: Sequence[Split], found: Findings, progress: CountProgress | No
 
     checked = []
     for split in splits:
-        looks = look_at((record.path for record in split.images), count)
+        looks = look_at((record.path for record in split.images), count, look_once)
         done += len(split)
         checked.append(_split(split, looks, found))
     files.across(checked_splits := [one.split for one in checked], found)
@@ -100,14 +106,14 @@ def _at(
 
 def _image(record: ImageRecord, split: str, found: Findings) -> bool:
     """Whether an image can be used, and is the one that its annotations are for."""
-    look = record.look
-    assert look is not None
-    if look.fault:
-        found.add(fault(record.path, look, split))
+    seen = record.look
+    assert seen is not None
+    if seen.fault:
+        found.add(fault(record.path, seen, split))
         return False
     stated = record.stated_size
-    if stated is not None and stated != look.size and record.annotated is not None and len(record.annotated):
-        (height, width), (h, w) = stated, look.size
+    if stated is not None and stated != seen.size and record.annotated is not None and len(record.annotated):
+        (height, width), (h, w) = stated, seen.size
         turned = ", which its EXIF tag turns" if (height, width) == (w, h) else ""
         detail = f"the annotations are for {width} x {height} pixels, the image has {w} x {h}{turned}"
         found.add(_at(findings.SIZE, split, record, detail=detail))
@@ -115,12 +121,12 @@ def _image(record: ImageRecord, split: str, found: Findings) -> bool:
     return True
 
 
-def fault(path: Path, look: Look, split: str) -> Finding:
+def fault(path: Path, seen: Look, split: str) -> Finding:
     """Why an image cannot be used."""
-    if look.fault == MISSING:
-        return Finding(look.fault, split, path)
-    why, _, remedy = look.why.removeprefix("does not decode").removeprefix(" as an image").partition("; ")
-    return Finding(look.fault, split, path, detail=why.removeprefix(": "), remedy=remedy if look.fault == DEPTH else "")
+    if seen.fault == MISSING:
+        return Finding(seen.fault, split, path)
+    why, _, remedy = seen.why.removeprefix("does not decode").removeprefix(" as an image").partition("; ")
+    return Finding(seen.fault, split, path, detail=why.removeprefix(": "), remedy=remedy if seen.fault == DEPTH else "")
 
 
 def _objects(record: ImageRecord, objects: Objects, split: Split, found: Findings) -> None:

@@ -131,9 +131,12 @@ def across(splits: Sequence[Split], found: Findings) -> None:
         found.add(Finding(findings.NEAR, splits[0].name, fresh[one][0].path, detail=detail))
 
 
-def near(hashes: Sequence[int], others: Sequence[int]) -> Iterator[tuple[int, int]]:
+def near(hashes: Sequence[int], others: Sequence[int], own: bool = False) -> Iterator[tuple[int, int]]:
     """Pairs (index in ``hashes``, index in ``others``) whose 64 bits differ in ``NEAR_BITS`` at most; one pair for each
-    of ``hashes``. Two that differ in so few share one of four parts of 16 bits."""
+    of ``hashes``; with ``own`` both are the same images, and the second of a pair comes first.
+
+    Two that differ in so few bits share one of four parts of 16.
+    """
     a, b = np.array(hashes, np.uint64), np.array(others, np.uint64)
     telling = _telling(b)
     matched = ~_telling(a)
@@ -145,6 +148,8 @@ def near(hashes: Sequence[int], others: Sequence[int]) -> Iterator[tuple[int, in
             buckets[int(b[index] >> shift & np.uint64(0xFFFF))].append(int(index))
         for index in np.flatnonzero(~matched):
             candidates = buckets.get(int(a[index] >> shift & np.uint64(0xFFFF)), [])[:MOST_ALIKE]
+            if own:
+                candidates = [other for other in candidates if other < index]
             if candidates:
                 distance = _bits(a[index] ^ b[candidates])
                 best = int(distance.argmin())
