@@ -13,23 +13,32 @@ runs = $(shell $(1) -c "" 2>/dev/null && echo $(1))
 PYTHON ?= $(or $(call runs,python3.11),$(call runs,python3.12),$(call runs,python3.13),$(call runs,python3.10),python3)
 PYTHON311 ?= $(call runs,python3.11)
 BIN := .venv/bin
+SHELL := /bin/bash
 
 # Environments of their own, which only tests use.
 EXTRA_ENVS := .venvs/tflite-runtime/.ready .venvs/tensorrt/.ready
 
-.PHONY: demo test test-fast test-fresh test-oldest test-arm test-gpu bench lint lock dist venv venv-tflite clean
+.PHONY: demo test test-targets test-compiler test-rest test-train test-fast test-fresh test-oldest test-arm test-gpu bench lint lock dist venv venv-tflite clean
 
 demo: .venv/.ready
 	$(BIN)/python examples/demo.py
 
-# Three processes: OpenVINO, ONNX Runtime, LiteRT and torch with all their threads in one have crashed it (see tests/conftest.py).
-# A bundle that several tests want is compiled once per run.
-test: export EDGE_YOLOV9_TEST_BUNDLES = $(CURDIR)/.venvs/test-bundles
+# Parts run two at a time (JOBS=1: one after the other), each in a process of its own: OpenVINO, ONNX Runtime, LiteRT and torch with
+# all their threads in one have crashed it. A bundle that several tests want is compiled once per run. Threads that wait do not spin.
+JOBS ?= 2
+PARTS := targets compiler rest train
+COMPILER := tests/compiler tests/checkpoint tests/model tests/fuzz tests/test_checkpoint.py
 test: .venv/.ready $(EXTRA_ENVS) lint
 	rm -rf .venvs/test-bundles && mkdir .venvs/test-bundles
-	$(BIN)/python -m pytest tests/train
-	$(BIN)/python -m pytest tests/targets
-	$(BIN)/python -m pytest --ignore tests/train --ignore tests/targets -m "not bench"
+	EDGE_YOLOV9_TEST_BUNDLES="$(CURDIR)/.venvs/test-bundles" OMP_WAIT_POLICY=passive \
+		$(MAKE) --no-print-directory --keep-going -j$(JOBS) $(PARTS:%=test-%)
+
+test-targets: pytest = tests/targets
+test-compiler: pytest = $(COMPILER)
+test-rest: pytest = -m "not bench" --ignore tests/train --ignore tests/targets $(COMPILER:%=--ignore %)
+test-train: pytest = tests/train
+$(PARTS:%=test-%):
+	@set -o pipefail; $(BIN)/python -u -m pytest -p no:cacheprovider $(pytest) 2>&1 | sed -u "s/^/$(@:test-%=%): /"
 
 test-fast: .venv/.ready
 	$(BIN)/python -m pytest -m "not slow and not bench"

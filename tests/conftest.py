@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
@@ -75,11 +76,14 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
         key = (target, precision)
         if key not in made:
             folder = Path(kept or tmp_path_factory.mktemp("bundles")) / f"{target}-{precision}"
-            if folder.is_dir():
-                return made.setdefault(key, folder)
-            calibration = PICTURES.parent / "train" if precision == "int8" else None  # nothing labelled: no AP
-            options = CompileOptions(target, precision=precision, calibration=calibration, calibration_images=128)
-            compile_checkpoint(DEMO, options, folder, lambda line: None)
+            with folder.with_suffix(".lock").open("w") as turn:
+                fcntl.flock(turn, fcntl.LOCK_EX)  # another part of the run may want the same bundle now
+                if not folder.is_dir():
+                    calibration = PICTURES.parent / "train" if precision == "int8" else None  # nothing labelled: no AP
+                    options = CompileOptions(
+                        target, precision=precision, calibration=calibration, calibration_images=128
+                    )
+                    compile_checkpoint(DEMO, options, folder, lambda line: None)
             made[key] = folder
         return made[key]
 
