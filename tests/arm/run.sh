@@ -54,6 +54,7 @@ done >"$work/cpuinfo"
 export ROOT=$root
 unshare --mount bash -euo pipefail -c '
     mount -t proc proc "$ROOT/proc"
+    mount -t sysfs sys "$ROOT/sys"
     mount --rbind /dev "$ROOT/dev"
     mount --bind "$ROOT/work/cpuinfo" "$ROOT/proc/cpuinfo"
     chroot "$ROOT" env -i HOME=/root LANG=C.UTF-8 PATH=/usr/local/bin:/usr/bin:/bin QEMU_CPU=cortex-a76 \
