@@ -1,1 +1,4 @@
-"""Calibration recipes as package data: which images calibrate (ids, hashes, rule). No pictures."""
+"""Calibration recipes that are shipped: TOML files that name images by id and sha256, and the rule that chose them.
+
+No pictures. ``edge_yolov9.compiler.calibration.recipe`` reads them; ``--calibration coco=FOLDER`` uses ``coco.toml``.
+"""

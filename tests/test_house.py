@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -158,3 +160,29 @@ def test_public_names_are_lazy_and_documented(tmp_path: Path) -> None:
         "Detector Detections open_source read_image ByteTrack MjpegServer Window compile_checkpoint CompileOptions"
     )
     assert {*promised.split(), "train_checkpoint", "TrainSettings"} <= set(names)
+
+
+FOREIGN = {"_get_ops_details", "_modules", "_exit", "_C", "_utils", "_rebuild_tensor_v2"}
+"""Names of other packages that have no public form: of LiteRT, torch and os."""
+
+
+def private_names(file: Path) -> Iterator[str]:
+    """Uses of private names in a test, where the name is not the file's own."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    own = {node.attr for node in attributes if isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")}
+    used = [(node.lineno, node.attr) for node in attributes if node.attr not in own]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            used += [(node.lineno, alias.name) for alias in node.names]
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("setattr"):
+            used += [(node.lineno, str(item.value)) for item in node.args if isinstance(item, ast.Constant)]
+    for line, name in used:
+        last = name.rpartition(".")[2]
+        if last.startswith("_") and not last.endswith("__") and last not in FOREIGN:
+            yield f"{file.relative_to(ROOT)}:{line}: {name}"
+
+
+def test_tests_use_no_private_names() -> None:
+    """A test at a seam bears another inside; who needs a private name gives the seam a public one."""
+    assert [use for file in sorted((ROOT / "tests").rglob("*.py")) for use in private_names(file)] == []

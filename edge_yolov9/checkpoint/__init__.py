@@ -1,4 +1,8 @@
-"""Checkpoints: our ``.safetensors`` with metadata, and the import of published ``.pt`` files."""
+"""Checkpoints: our ``.safetensors`` with metadata, and the import of published ``.pt`` files.
+
+``kind.py`` tells what a file is; ``torchfile.py`` and ``unpickle.py`` read torch's format without running its code;
+``recognize.py`` and ``foreign.py`` find the weights in what other programs wrote; ``names.py`` settles class names.
+"""
 
 from __future__ import annotations
 

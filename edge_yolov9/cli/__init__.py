@@ -1,4 +1,7 @@
-"""The ``edge-yolov9`` command. Each verb is one file here, imported when it is called."""
+"""The ``edge-yolov9`` command. Each verb is one file here, imported when it is called.
+
+A verb reads its options and prints; the work lies in the other rooms, what verbs share in ``common/``.
+"""
 
 from __future__ import annotations
 

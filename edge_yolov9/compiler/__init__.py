@@ -1,4 +1,8 @@
-"""From checkpoint to bundle: prune, fold, export, calibrate, quantize, verify."""
+"""From checkpoint to bundle: prune, fold, export, calibrate, quantize, verify.
+
+``pipeline.py`` goes through it, ``auto.py`` for every precision; ``compilation.py`` makes one artifact from what
+``inputs.py`` read. ``gate.py`` scores AP, ``search.py`` repairs what loses too much. ``job.py`` is what a target gets.
+"""
 
 import edge_yolov9.targets.quiet  # noqa: F401  (before any runtime)
 

@@ -39,11 +39,11 @@ def trust(bundle: Bundle, runtime: str, check: Callable[[], None]) -> None:
         check()
     except ValueError as error:
         if (bundle.digest, runtime) not in _survived:
-            _try(bundle, runtime, str(error))
+            run_apart(bundle, runtime, str(error))
             _survived.add((bundle.digest, runtime))
 
 
-def _try(bundle: Bundle, runtime: str, why: str) -> None:
+def run_apart(bundle: Bundle, runtime: str, why: str) -> None:
     import subprocess  # as good as no bundle needs it
 
     odd = f"{bundle.path}: the model is not as the compiler writes it ({why})"

@@ -50,7 +50,7 @@ class _AConv(nn.Module):
         return self.conv(self.mean(x))  # type: ignore[no-any-return]
 
 
-class _ADown(nn.Module):
+class LoweredADown(nn.Module):
     """ADown with a depthwise mean."""
 
     def __init__(self, like: ADown, width: int) -> None:
@@ -63,7 +63,7 @@ class _ADown(nn.Module):
         return torch.cat((self.conv3(a), self.conv1(F.max_pool2d(b, 3, 2, 1))), 1)
 
 
-class _CBLinear(nn.Module):
+class LoweredCBLinear(nn.Module):
     """CBLinear whose parts are slices: the converter fails on a split into one part."""
 
     def __init__(self, like: CBLinear) -> None:
@@ -144,9 +144,9 @@ def _replace(module: nn.Module, shapes: dict[nn.Module, tuple[int, ...]]) -> Non
         if isinstance(child, AConv):
             setattr(module, name, _AConv(child, shapes[child][1]))
         elif isinstance(child, ADown):
-            setattr(module, name, _ADown(child, shapes[child][1]))
+            setattr(module, name, LoweredADown(child, shapes[child][1]))
         elif isinstance(child, CBLinear):
-            setattr(module, name, _CBLinear(child))
+            setattr(module, name, LoweredCBLinear(child))
         elif isinstance(child, nn.Conv2d) and _needs_pad(child, shapes[child]):
             setattr(module, name, _widened(child))
 

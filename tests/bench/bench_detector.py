@@ -13,20 +13,22 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
 
 from edge_yolov9 import Detector
+from edge_yolov9.bundle import read
 from edge_yolov9.checkpoint import Checkpoint, load, save
 from edge_yolov9.compiler.pipeline import CompileOptions, compile_checkpoint
+from edge_yolov9.decode import DecodeOptions
 from edge_yolov9.geometry import Image
 from edge_yolov9.images import read_image
+from edge_yolov9.lane import Lane, Postprocess
 from edge_yolov9.model import build
+from edge_yolov9.registry import open_session
 from edge_yolov9.system.cpu import cores
 from edge_yolov9.video.source import open_source
 from tests.conftest import DATA, DEMO, PICTURES
@@ -77,15 +79,6 @@ def busy_frame(first: int = 0) -> Image:
     return np.vstack((np.hstack(four[:2]), np.hstack(four[2:])))
 
 
-def bare(detect: Detector) -> Callable[[], object]:
-    """The vendor runtime's own call, on the input that the last frame left behind."""
-    session: Any = detect._lane._session
-    if detect.bundle.manifest.target == "openvino":
-        return partial(session._request.infer, share_outputs=True)
-    run: Callable[[], object] = session._interpreter.invoke
-    return run
-
-
 def host_work(
     folder: Path, rounds: int = 300, found: int = OBJECTS, clock: Callable[[], float] = time.perf_counter
 ) -> tuple[float, float]:
@@ -96,16 +89,21 @@ def host_work(
     frame = busy_frame()
     with Detector(folder, confidence=0.001) as detect:
         least = float(detect(frame).confidence[found - 1])
-    with Detector(folder, confidence=0.9999 * least, max_detections=found) as detect:
-        assert len(detect(frame)) == found
-        run, whole, alone = bare(detect), [], []
-        for _ in range(rounds):
-            start = clock()
-            detect(frame)
-            middle = clock()
-            run()
-            alone.append(1000 * (clock() - middle))
-            whole.append(1000 * (middle - start))
+    opened = read(folder)
+    lane, options = (
+        Lane(open_session(opened), Postprocess.of(opened.manifest)),
+        DecodeOptions(0.9999 * least, max_detections=found),
+    )
+    assert len(lane.detect(frame, options)) == found
+    whole, alone = [], []
+    for _ in range(rounds):
+        start = clock()
+        lane.detect(frame, options)
+        middle = clock()
+        lane.bare()
+        alone.append(1000 * (clock() - middle))
+        whole.append(1000 * (middle - start))
+    lane.close()
     return statistics.median(alone), statistics.median(whole) - statistics.median(alone)
 
 

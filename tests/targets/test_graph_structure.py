@@ -218,8 +218,10 @@ def test_an_odd_graph_that_harms_nobody_opens_and_is_tried_once(
     model.graph.node.append(onnx.helper.make_node("Identity", ["images"], ["unused"]))
     folder = bundle_with(compiled("onnx", "fp32"), tmp_path / "bundle", "model.onnx", model.SerializeToString())
     tried: list[str] = []
-    real = trial._try
-    monkeypatch.setattr(trial, "_try", lambda bundle, runtime, why: (tried.append(why), real(bundle, runtime, why)))
+    real = trial.run_apart
+    monkeypatch.setattr(
+        trial, "run_apart", lambda bundle, runtime, why: (tried.append(why), real(bundle, runtime, why))
+    )
     frame = np.zeros((40, 40, 3), np.uint8)
     for _ in range(2):
         with Detector(folder) as detect:

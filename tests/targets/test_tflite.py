@@ -203,7 +203,7 @@ def test_lowering_changes_nothing_and_leaves_the_model_alone(tmp_path: Path) -> 
 
 def test_blocks_of_the_larger_models_are_lowered_too() -> None:
     import torch
-    from edge_yolov9.targets.tflite.lower import _ADown, _CBLinear
+    from edge_yolov9.targets.tflite.lower import LoweredADown, LoweredCBLinear
 
     from edge_yolov9.model.blocks import ADown, CBLinear
 
@@ -211,8 +211,8 @@ def test_blocks_of_the_larger_models_are_lowered_too() -> None:
     images = torch.randn(1, 16, 20, 24)
     down, links = ADown(16, 32).eval(), CBLinear(16, [8, 4, 4])
     with torch.inference_mode():
-        assert torch.allclose(down(images), _ADown(down, 16)(images), atol=1e-5)
-        assert all(torch.equal(a, b) for a, b in zip(links(images), _CBLinear(links)(images), strict=True))
+        assert torch.allclose(down(images), LoweredADown(down, 16)(images), atol=1e-5)
+        assert all(torch.equal(a, b) for a, b in zip(links(images), LoweredCBLinear(links)(images), strict=True))
 
 
 def test_a_failing_toolchain_is_one_line_and_silent(

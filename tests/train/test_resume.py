@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from edge_yolov9.checkpoint import load
+from edge_yolov9.checkpoint import Checkpoint, load
 from edge_yolov9.errors import InputError, TrainingError
 from edge_yolov9.train import pictures
 from edge_yolov9.train.engine import Engine
-from edge_yolov9.train.folder import BEST, LAST, RESULTS
+from edge_yolov9.train.folder import BEST, LAST, RESULTS, Folder
 from edge_yolov9.train.loop import Trainer
 from edge_yolov9.train.start import Request, start
 from edge_yolov9.train.state import STATE, Position, atomic_write, read_state, write_state
@@ -176,14 +176,14 @@ def file_limit(size: int) -> Iterator[None]:
 
 def test_full_disk_is_an_error_that_leaves_the_last_good_files(made: Path, whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    finish = Trainer._finish_epoch
+    save_epoch = Folder.save_epoch
 
-    def filling(self: Trainer, epoch: int, *rest: float) -> None:
-        with file_limit(1 << 20 if epoch == 1 else resource.RLIM_INFINITY):
-            finish(self, epoch, *rest)
+    def filling(self: Folder, checkpoint: Checkpoint, history: Sequence[Mapping[str, float]], best: bool) -> None:
+        with file_limit(1 << 20 if len(history) == 2 else resource.RLIM_INFINITY):
+            save_epoch(self, checkpoint, history, best)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "_finish_epoch", filling)
+        patch.setattr(Folder, "save_epoch", filling)
         with pytest.raises(TrainingError, match="make room"):
             start(Request(made, out, device="cpu", settings=TINY))
     assert {file.name for file in out.iterdir()} == {BEST, LAST, RESULTS, STATE, BOARD, pictures.TRAINING}

@@ -1,1 +1,4 @@
-"""What is looked at in a data set: ``check`` goes through it, ``doubles`` compares boxes, ``files`` compares files."""
+"""What is looked at in a data set before it costs a training.
+
+``check.py`` goes through it, ``doubles.py`` compares boxes, ``files.py`` compares files.
+"""
