@@ -1,1 +1,4 @@
-"""Formats of other programs: ``voc`` and ``cvat`` read XML, ``layouts`` knows folders without a DATA file."""
+"""Formats of other programs, read as they are.
+
+``voc`` and ``cvat`` read XML, by ``xml``; ``layouts`` knows folders without a DATA file.
+"""
