@@ -1,1 +1,4 @@
-"""What a tracker is made of: where objects are believed to be, and which box belongs to which (numpy)."""
+"""What a tracker is made of, in numpy.
+
+``motion.py`` says where objects are believed to be, ``assignment.py`` which box belongs to which.
+"""
