@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -48,6 +48,7 @@ class Tally:
     milliseconds: deque[float] = field(default_factory=lambda: deque(maxlen=10_000))
     """Time from frame to boxes, of the last frames only: a camera may run for months."""
     errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
     finished: float = 0
 
@@ -74,16 +75,27 @@ class Tally:
             echo("", err=True)
         echo(f"Error: {error}", err=True)
 
+    def end(self, source: Source) -> None:
+        """Say where a film ended before its end; an error where it is certain."""
+        shortfall = source.shortfall
+        if shortfall is not None:
+            text = f"{printable(Path(source.name).name)}: {shortfall}"
+            (self.errors if shortfall.certain else self.warnings).append(text)
+            echo(f"{'Error' if shortfall.certain else 'Warning'}: {text}", err=True)
+
     def line(self, source: Source) -> str:
         """The summary: counts per class, the median time from frame to boxes, and frames per second."""
         unit = "image" if source.kind in ("image", "folder") else "frame"
-        parts = [f"{self.count} {unit}{'' if self.count == 1 else 's'}"]
+        plural = "" if self.count == 1 else "s"
+        short = source.shortfall
+        of = "" if short is None else f" of {'' if short.certain else 'about '}{short.total}"
+        parts = [f"{self.count}{of} {unit}{plural}"]
         parts += [f"{number} {name}" for name, number in self.counts.most_common()] or ["no object"]
         if self.milliseconds:
             parts.append(f"{statistics.median(self.milliseconds):.1f} ms per {unit}")
         if self.count > 1:
             parts.append(f"{self.count / (self.finished - self.started):.1f} {unit}s per second")
-        if self.errors:
+        if self.errors and short is None:
             parts.append(f"{len(self.errors)} not readable")
         return f"{source.name}: {', '.join(parts)}"
 
@@ -144,9 +156,9 @@ def detect(
     --json: {bundle, source, kind (image, folder, video, live), names, settings {confidence, iou, max_detections,
     multi_label, class_agnostic (where it is on)}, frames [{name, index, timestamp (s), width, height, milliseconds,
     saved (file or null), detections [{xyxy [x1, y1, x2, y2] in pixels of the frame, confidence, class_id, name,
-    track_id (with --track; null for an object seen once so far)}]}], counts {name: number}, errors [text]}. It is
-    written at the end, and grows in memory until then. For a camera that runs for long, name a file FILE.jsonl: it gets
-    the entry of each frame as a line of its own, at once.
+    track_id (with --track; null for an object seen once so far)}]}], counts {name: number}, errors [text],
+    warnings [text] (where there are any)}. It is written at the end, and grows in memory until then. For a camera that
+    runs for long, name a file FILE.jsonl: it gets the entry of each frame as a line of its own, at once.
     """
     check_writable(json_file, lambda: [bundle, source])
     _end_on_sigterm()
@@ -167,6 +179,7 @@ def detect(
         if json_file is not None and by_line:
             tally.detail = stack.enter_context(JsonLines(json_file)).write
         _run(detector.stream(frames, track=track), tally, save, viewers)
+    tally.end(frames)
     echo(tally.line(frames), err=json_file == "-")
     if json_file is not None and not by_line:
         facts: dict[str, Any] = {
@@ -179,7 +192,8 @@ def detect(
         if not settings["class_agnostic"]:  # as files without it read
             del settings["class_agnostic"]
         facts |= {"settings": settings, "frames": entries}
-        write_json({**facts, "counts": dict(tally.counts), "errors": tally.errors}, json_file)
+        facts |= {"counts": dict(tally.counts), "errors": tally.errors}
+        write_json({**facts, "warnings": tally.warnings} if tally.warnings else facts, json_file)
     if tally.errors:
         raise click.exceptions.Exit(1)
 
@@ -223,12 +237,26 @@ def _run(stream: Stream, tally: Tally, save: Path | None, viewers: list[Viewer])
                 break
 
 
-def _progress(stream: Stream) -> AbstractContextManager[Iterable[tuple[Image, Detections]]]:
-    """The frames, with a bar on standard error where there are many and their number is known."""
+@contextmanager
+def _progress(stream: Stream) -> Iterator[Iterable[tuple[Image, Detections]]]:
+    """The frames, with a bar on standard error where there are many and their number is known.
+
+    The bar stands where reading stands, and stays where reading ended.
+    """
     source = stream.source
     if source.total is None or source.total < 2:
-        return nullcontext(stream)
-    return click.progressbar(stream, length=source.total, label=printable(Path(source.name).name), file=sys.stderr)
+        yield stream
+        return
+    label = printable(Path(source.name).name)
+    with click.progressbar(length=source.total, label=label, file=sys.stderr) as bar:
+
+        def frames() -> Iterator[tuple[Image, Detections]]:
+            for item in stream:
+                yield item
+                assert stream.frame is not None
+                bar.update(stream.frame.index + 1 - bar.pos)
+
+        yield frames()
 
 
 def _end_on_sigterm() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from edge_yolov9.errors import SourceError
 from edge_yolov9.images import Image, quiet
 from edge_yolov9.text import shown
+from edge_yolov9.video.mp4 import has_index
 
 OPEN_SECONDS = 10
 """How long a source may take to open."""
@@ -97,6 +98,10 @@ def open_film(path: Path) -> OpenCVCapture:
     Raises:
         SourceError: none can.
     """
+    if not has_index(path):
+        raise SourceError(
+            f"{shown(str(path))} does not decode: its index is missing; it was cut off while it was written"
+        )
     for backend in cv2.videoio_registry.getStreamBackends():
         if backend == cv2.CAP_IMAGES:  # takes digits in a name for a row of pictures
             continue

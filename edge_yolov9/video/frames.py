@@ -27,6 +27,23 @@ class Frame:
     """Seconds: position in a video file, ``time.monotonic()`` of arrival for live sources, 0 for images."""
 
 
+@dataclass(frozen=True)
+class Shortfall:
+    """A film that ended before all of its frames could be read."""
+
+    read: int
+    """Frames that could be."""
+    total: int
+    """Frames that its container states."""
+    certain: bool
+    """False where the container states a duration alone, from which the number is estimated."""
+
+    def __str__(self) -> str:
+        if self.certain:
+            return f"{self.read} of {self.total} frames could be read; the file is damaged, or cut off"
+        return f"{self.read} of about {self.total} frames could be read; the number is an estimate"
+
+
 class Frames(ABC):
     """Frames in order. One thread at a time iterates; ``stop`` may come from any."""
 
@@ -56,6 +73,11 @@ class Frames(ABC):
     def reconnects(self) -> int:
         """How often a live source was lost and came back."""
         return 0
+
+    @property
+    def shortfall(self) -> Shortfall | None:
+        """What is missing of a film that has ended; None where nothing is."""
+        return None
 
     def fresher(self, frame: Frame) -> Frame:
         """``frame``, or the one that has replaced it meanwhile; does not wait."""

@@ -11,10 +11,16 @@ from typing import Literal
 from edge_yolov9.errors import SourceError
 from edge_yolov9.images import Image
 from edge_yolov9.video.capture import Capture
-from edge_yolov9.video.frames import Frame, Frames
+from edge_yolov9.video.frames import Frame, Frames, Shortfall
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 """Seconds before the first attempt to open a lost source again, and most between two; each waits twice as long."""
+
+
+LONGEST_GAP = 5000
+"""Frames in a row that fail before a film is given up."""
+ESTIMATE_SLACK = 0.05
+"""Share of an estimated number of frames that may be missing without a word, and two more."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class Reader(Frames):
         name: str,
         *,
         live: bool,
+        counted: bool | None = None,
         status: Callable[[Status], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[threading.Event, float], bool] = threading.Event.wait,
@@ -53,6 +60,7 @@ class Reader(Frames):
             open_capture: opens it, now and after each loss.
             name: the source's name.
             live: it has no end by itself; one that knows how many frames it has ends all the same.
+            counted: of a film on disk: whether its number of frames is certain. Frames that fail are then passed over.
             status: is told when a live source is lost, before each attempt to open it again, and when it is back, in
                 the thread that reads. What it raises ends the iteration.
             clock: seconds, for the timestamps of a live source and the time that it was lost.
@@ -66,12 +74,16 @@ class Reader(Frames):
         self._capture: Capture | None = open_capture()
         self.fps, self.total = self._capture.fps, self._capture.total
         self.live = live and self.total is None
-        self._reconnects = self._index = 0
+        self._counted = counted
+        self._reconnects = self._index = self._count = 0
+        self._shortfall: Shortfall | None = None
         self._stop = threading.Event()
 
     def __next__(self) -> Frame:
         image, reason = self._read()
-        if image is None and self._index == 0 and not self._stop.is_set():
+        if image is None and self._counted is not None and self.total is not None:
+            image = self._behind_a_gap(self.total)
+        if image is None and self._count == 0 and not self._stop.is_set():
             self.close()
             raise SourceError(f"{self._name} opened but gave no frame that decodes")
         if image is None and self.live:
@@ -81,11 +93,16 @@ class Reader(Frames):
             raise StopIteration
         timestamp = self._clock() if self.live else self._capture.position()
         self._index += 1
+        self._count += 1
         return Frame(image, self._name, self._index - 1, timestamp)
 
     @property
     def reconnects(self) -> int:
         return self._reconnects
+
+    @property
+    def shortfall(self) -> Shortfall | None:
+        return self._shortfall
 
     def stop(self) -> None:
         """End the iteration, also a wait between two attempts; a read under way goes on to its end."""
@@ -103,9 +120,22 @@ class Reader(Frames):
         try:
             return self._capture.read(), "it gave no more frames"
         except SourceError as error:
-            if not self.live:
+            if not self.live and self._counted is None:
                 raise
             return None, self._reason(error)
+
+    def _behind_a_gap(self, total: int) -> Image | None:
+        """The next frame of a film behind those that fail, each of which has its place; None at the film's end."""
+        for failed in range(1, min(total - self._index, LONGEST_GAP)):
+            image, _ = self._read()
+            if image is not None:
+                self._index += failed
+                return image
+        if not self._stop.is_set():
+            slack = 0 if self._counted else 2 + ESTIMATE_SLACK * total
+            if total - self._count > slack:
+                self._shortfall = Shortfall(self._count, total, bool(self._counted))
+        return None
 
     def _reconnect(self, cause: str) -> Image | None:
         """The first frame after a loss; None when ``stop`` came first."""

@@ -20,9 +20,10 @@ from edge_yolov9.text import printable, shown
 from edge_yolov9.video.address import PIPELINE, Address, read_address
 from edge_yolov9.video.capture import Capture, OpenCVCapture, open_film, open_url
 from edge_yolov9.video.frames import Frame as Frame
-from edge_yolov9.video.frames import Frames, Iterated
+from edge_yolov9.video.frames import Frames, Iterated, Shortfall
 from edge_yolov9.video.gstreamer import ENDS, open_pipeline
 from edge_yolov9.video.latest import Latest
+from edge_yolov9.video.mp4 import counts_frames
 from edge_yolov9.video.reader import Reader, Status
 
 Report = Callable[[SourceError], None]
@@ -74,6 +75,11 @@ class Source(Closing):
     def reconnects(self) -> int:
         """How often a live source was lost and came back."""
         return self._frames.reconnects
+
+    @property
+    def shortfall(self) -> Shortfall | None:
+        """What is missing of a film that has ended; None where nothing is, and while it is read."""
+        return self._frames.shortfall
 
     def __iter__(self) -> Source:
         return self
@@ -170,7 +176,8 @@ def _from_path(path: Path, broken: Report | None, fps: float | None) -> Source:
         return _folder(path, broken, fps)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return Source(str(path), "image", Iterated(_images([path], None, None), total=1))
-    return Source(str(path), "video", Reader(lambda: open_film(path), path.name, live=False))
+    reader = Reader(lambda: open_film(path), path.name, live=False, counted=counts_frames(path))
+    return Source(str(path), "video", reader)
 
 
 def _from_address(address: Address, latest: bool | None, status: Callable[[Status], None] | None) -> Source:
@@ -179,8 +186,7 @@ def _from_address(address: Address, latest: bool | None, status: Callable[[Statu
     open_capture: Callable[[], Capture]
     if re.fullmatch(r"\d{1,9}", text):  # OpenCV crashes on a negative index
         address = Address(f"camera {int(text)}")
-        hint = f"; for a file or folder {text} write its path, ./{text}"
-        open_capture = partial(OpenCVCapture, address.text, int(text), hint=hint)
+        open_capture = partial(_open_camera, address.text, text)
     elif PIPELINE.search(text):
         open_capture, live = partial(open_pipeline, text, address.short), not ENDS.search(text)
     elif re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
@@ -190,6 +196,13 @@ def _from_address(address: Address, latest: bool | None, status: Callable[[Statu
     else:
         raise _no_source(address)
     return _captured(open_capture, address, latest, status, live)
+
+
+def _open_camera(name: str, index: str) -> Capture:
+    try:
+        return OpenCVCapture(name, int(index))
+    except SourceError as error:
+        raise SourceError(f"{error}; for a file or folder {index} write its path, ./{index}") from None
 
 
 def _no_source(address: Address) -> SourceError:

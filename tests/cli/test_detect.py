@@ -304,3 +304,28 @@ def test_a_video_is_shown_in_a_window(bundle, pictures, tmp_path):
         finally:
             server.terminate()
     assert "3 frames" in done.stdout
+
+
+def test_a_damaged_film_says_how_much_of_it_was_read(bundle, pictures, tmp_path):
+    film = filmed(pictures, tmp_path / "film.avi")
+    film.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
+    result = detect(bundle, film, "--json", tmp_path / "out.json")
+    check_clean(result)
+    assert result.exit_code == 1
+    data = json.loads((tmp_path / "out.json").read_text())
+    read = len(data["frames"])
+    assert 0 < read < 3
+    assert f"{read} of 3 frames" in result.stdout
+    assert data["errors"] == [f"film.avi: {read} of 3 frames could be read; the file is damaged, or cut off"]
+
+
+def test_a_folder_is_tracked_at_a_rate_alone(bundle, pictures):
+    result = detect(bundle, pictures, "--track")
+    assert result.exit_code == 1
+    assert "--fps" in result.stderr
+    result = detect(bundle, pictures, "--track", "--fps", 2, "--json", "-")
+    assert result.exit_code == 0, result.output
+    frames = json.loads(result.stdout)["frames"]
+    assert [frame["timestamp"] for frame in frames] == [0, 0.5, 1]
+    plain = json.loads(detect(bundle, pictures, "--json", "-").stdout)["frames"]
+    assert [len(frame["detections"]) for frame in frames] == [len(frame["detections"]) for frame in plain]
