@@ -131,6 +131,28 @@ def test_what_holds_no_secret_is_shown_as_it_is(text: str) -> None:
     assert masked(text) == text
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://cam/x?a=geheim", "http://cam/x?a=***"),
+        ("http://cam/x?geheim", "http://cam/x?***"),
+        ("http://cam/x?channel=1&geheim", "http://cam/x?channel=1&***"),
+        ("http://cam/x?id=geheim&channel=2", "http://cam/x?id=***&channel=2"),
+        (
+            "souphttpsrc location=http://cam/x?a=geheim ! decodebin",
+            "souphttpsrc location=http://cam/x?a=*** ! decodebin",
+        ),
+        ("rtmp://cam/live/geheim", "rtmp://cam/live/***"),
+        ("rtmps://cam:1935/live/geheim/more", "rtmps://cam:1935/live/***"),
+        ('rtmpsrc location="rtmp://cam/live/geheim live=1" ! x', "rtmpsrc location=rtmp://cam/live/*** ! x"),
+        ("what?is=this.mp4", "what?is=this.mp4"),
+        ("films/what?.mp4", "films/what?.mp4"),
+    ],
+)
+def test_query_values_and_names_of_streams_are_secrets(text: str, shown: str) -> None:
+    assert masked(text) == shown
+
+
 def test_a_text_of_any_length_is_masked_at_once() -> None:
     for text in ("a", "a=", "'", "%41", "&a", " ", "a ", "=", "@", "\\", '"', "x:/"):
         for length in (5_000, 1_000_000):

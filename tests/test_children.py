@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -161,3 +162,27 @@ def test_figures_look_the_same_whatever_matplotlibrc_the_current_folder_holds(tm
     os.mkfifo(tmp_path / "matplotlibrc")
     done = subprocess.run(children.python(FIGURE), cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_process_that_is_started_takes_no_library_from_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenCV's import adds an empty entry, which is the current folder, to the path of libraries."""
+    (tmp_path / "libc.so.6").write_text("none")
+    monkeypatch.chdir(tmp_path)
+    for path in ("/opencv/lib64:", ":/opencv/lib64", "/a::/b", ":", ""):
+        monkeypatch.setenv("LD_LIBRARY_PATH", path)
+        done = subprocess.run(children.python("print(1)"), capture_output=True, text=True, env=children.environment())
+        assert (done.stdout, done.stderr) == ("1\n", "")
+    with children.current_folder_kept_out():
+        os.environ["LD_LIBRARY_PATH"] = "/opencv/lib64:" + os.environ["LD_LIBRARY_PATH"]  # as OpenCV does
+        done = subprocess.run(children.python("print(1)"), capture_output=True, text=True)  # as a library does
+        assert (done.stdout, done.stderr) == ("1\n", "")
+    assert os.environ["LD_LIBRARY_PATH"] == ""
+
+
+def test_every_process_that_the_package_starts_gets_that_environment() -> None:
+    for file in (*ROOT.glob("edge_yolov9/**/*.py"), *ROOT.glob("targets/**/*.py")):
+        text = file.read_text()
+        calls = len(re.findall(r"subprocess\.(?:run|Popen|call|check_\w+)\(", text))
+        assert calls == text.count("env=children.environment()"), file

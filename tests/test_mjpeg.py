@@ -254,6 +254,7 @@ def ask(server: MjpegServer, request: str) -> str:
         ("Host: localhost:{port}\r\nOrigin: http://evil.example", 403),
         ("Host: localhost:{port}\r\nOrigin: http://localhost:1", 403),
         ("Host: localhost:{port}\r\nOrigin: null", 403),
+        ("Host: localhost:{port}\r\nOrigin: http://localhost:{port}\r\nOrigin: http://evil.example", 403),
         ("Origin: http://evil.example", 403),
     ],
 )

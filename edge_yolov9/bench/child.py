@@ -44,7 +44,13 @@ def run(module: str, settings: DataclassInstance, answer: type[Answer], progress
         given.seek(0)
         command = children.python_module(f"edge_yolov9.bench.{module}")
         with subprocess.Popen(
-            command, stdin=given, stdout=subprocess.PIPE, stderr=log, text=True, errors="replace"
+            command,
+            stdin=given,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            errors="replace",
+            env=children.environment(),
         ) as process:
             try:
                 result = listen(process.stdout or (), progress)

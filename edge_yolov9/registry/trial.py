@@ -52,7 +52,12 @@ def run_apart(bundle: Bundle, runtime: str, why: str) -> None:
     code = f"from edge_yolov9.registry import trial\ntrial.main({str(bundle.path)!r}, {bundle.digest!r}, {runtime!r})"
     try:
         done = subprocess.run(
-            children.python(code), stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE_S, check=False
+            children.python(code),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=PATIENCE_S,
+            check=False,
+            env=children.environment(),
         )
     except subprocess.TimeoutExpired:
         raise BundleError(f"{odd}, and {runtime} does not end with it; do not use the bundle") from None

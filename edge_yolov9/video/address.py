@@ -29,13 +29,18 @@ SECRET_NAMES = ("pin", "otp", "sid", "code", "user-id")
 """Names of secrets that are too short to look for inside others, or belong to one."""
 NAME = r"(?:[\w.~-]|%[0-9A-Fa-f]{2})+"
 ASSIGNMENT = re.compile(rf"(?<![\w.~%-])(?P<name>{NAME})\s*=\s*")
-NEXT_ASSIGNMENT = re.compile(
-    r"[&;](?:channel|ch|stream|streamtype|subtype|profile|proto|transport|unicast|multicast|mode|codec|resolution|res|"
-    r"size|width|height|fps|rate|quality|latency|timeout|user|username|format|type|id|camera|cam|video|audio)=",
-    re.IGNORECASE,
+HARMLESS = (
+    "channel|ch|stream|streamtype|subtype|profile|proto|transport|unicast|multicast|mode|codec|resolution|res|size|width|"
+    "height|fps|rate|quality|latency|timeout|user|username|format|type|camera|cam|video|audio"
 )
+"""Names of query values that are shown."""
+NEXT_ASSIGNMENT = re.compile(rf"[&;](?:{HARMLESS}|id)=", re.IGNORECASE)
 """What certainly ends the value of a secret in a query. A password may hold & and = itself."""
 LITERAL_PATH = re.compile(r"\.{0,2}/(?!/)|~|[A-Za-z]:[/\\]")
+VALUE = re.compile(rf"(?<=[?&;])(?!(?:{HARMLESS})=)(?P<name>[^=&;#\s]*=)?[^&;#\s]+", re.IGNORECASE)
+"""A query value that is not known as harmless, with or without a name."""
+STREAM_KEY = re.compile(r"(rtmp\w{0,2}:[/\\]+[^/]*/[^/]+/).+", re.IGNORECASE | re.DOTALL)
+"""Behind the application's name, the path of RTMP is a secret as a rule."""
 SCHEME = re.compile(r"[A-Za-z][\w+.-]+[:;]+[/\\]*|(?:[A-Za-z][\w+.-]*)?[:;]*[/\\]{2,}")
 """The beginning of a URL, also one that is mistyped."""
 INNER_SCHEME = re.compile(r"(?<![\w+.-])[A-Za-z][\w+.-]*:[/\\]+")
@@ -106,7 +111,8 @@ def masked(text: str) -> str:
     """``text`` (a URL, also a mistyped one, a pipeline, or a line of a log) without its secrets, on one line.
 
     User names and passwords of URLs go, and so do the values of what is called password, key, token or alike, in
-    queries as in properties, raw or percent-encoded. Where it is not certain where a password ends, more goes.
+    queries as in properties, raw or percent-encoded, every query value whose name does not say that it is harmless, and
+    the stream's name of RTMP. Where it is not certain where a password ends, more goes.
     """
     if len(text) > LONGEST_TEXT:
         return HIDDEN
@@ -146,8 +152,8 @@ def _masked_value(text: str) -> str:
 
 
 def _masked_as_written(text: str) -> str:
-    shown = _without_values(text)
-    return _without_credentials(shown, hid_the_end="@" in text and "@" not in shown)
+    shown = STREAM_KEY.sub(rf"\1{HIDDEN}", _without_values(text))
+    return _without_query(_without_credentials(shown, hid_the_end="@" in text and "@" not in shown))
 
 
 def _masked_word(match: re.Match[str]) -> str:
@@ -170,6 +176,14 @@ def _without_values(text: str) -> str:
             parts += [text[at : match.end()], HIDDEN]
             at = len(text) if following is None else following.start()
     return "".join(parts) + text[at:]
+
+
+def _without_query(text: str) -> str:
+    """A URL without the values of its query that are not known as harmless."""
+    start = text.find("?")
+    if start < 0 or not INNER_SCHEME.search(text, 0, start):
+        return text
+    return text[:start] + VALUE.sub(lambda match: (match["name"] or "") + HIDDEN, text[start:])
 
 
 def _is_secret(name: str) -> bool:

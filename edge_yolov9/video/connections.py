@@ -169,9 +169,9 @@ class BoundedHandler(BaseHTTPRequestHandler):
             names: lower-case host names that are served beside IP addresses and localhost.
         """
         hosts = [value.strip().lower() for value in self.headers.get_all("Host", [])]
-        origin = self.headers.get("Origin")
+        origins = [value.strip().lower().rpartition("://")[2] for value in self.headers.get_all("Origin", [])]
         own_host = not hosts or (len(hosts) == 1 and is_own(hosts[0], names))
-        own_page = origin is None or [origin.strip().lower().rpartition("://")[2]] == hosts
+        own_page = not origins or origins == hosts
         if not (own_host and own_page):
             self.send_error(403, "Not served under this name", "Open it by the IP address of the machine.")
         return not (own_host and own_page)

@@ -64,6 +64,7 @@ class GStreamerCapture:
                 stderr=subprocess.STDOUT,
                 pass_fds=(sink,),
                 start_new_session=True,
+                env=children.environment(),
             )
         except OSError as error:
             os.close(self._frames)

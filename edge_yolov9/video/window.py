@@ -24,7 +24,9 @@ class Window(Closing):
         Raises:
             InputError: there is no display, or this OpenCV was built without windows.
         """
-        done = subprocess.run(children.python(PROBE), capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            children.python(PROBE), capture_output=True, text=True, check=False, env=children.environment()
+        )
         if done.returncode and "not implemented" in done.stderr:
             raise InputError(
                 "this OpenCV has no windows (opencv-python-headless); install opencv-python, or serve or save instead"

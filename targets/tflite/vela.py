@@ -103,7 +103,15 @@ def command(model: Path, profile: Vela, written: Path) -> list[str]:
 
 
 def _run(command: list[str], log: Path) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, cwd=log.parent)
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        cwd=log.parent,
+        env=children.environment(),
+    )
     log.write_text(done.stdout + done.stderr, encoding="utf-8")
     if done.returncode:
         raise CompileError(f"vela failed: {_reason(done)}; no bundle was written")

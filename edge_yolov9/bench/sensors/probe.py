@@ -74,7 +74,13 @@ def command(*words: str, seconds: float = 3.0) -> str | None:
         return None
     try:
         done = subprocess.run(
-            [program, *words[1:]], capture_output=True, text=True, errors="replace", timeout=seconds, check=False
+            [program, *words[1:]],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+            check=False,
+            env=children.environment(),
         )
     except (OSError, subprocess.SubprocessError):
         return None

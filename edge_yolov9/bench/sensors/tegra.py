@@ -87,6 +87,7 @@ class Tegrastats:
                 stderr=subprocess.DEVNULL,
                 text=True,
                 errors="replace",
+                env=children.environment(),
             )
         except OSError as error:
             raise LookupError(f"tegrastats does not start ({error.strerror or error})") from None
