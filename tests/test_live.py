@@ -133,3 +133,18 @@ def test_a_file_behind_a_url_is_a_video_with_an_end(tmp_path: Path) -> None:
             assert [(frame.index, round(frame.image.mean() / 20)) for frame in source] == [(i, i) for i in range(12)]
         server.shutdown()
         thread.join()
+
+
+def test_the_rate_of_a_live_source_is_measured() -> None:
+    """FFmpeg claims 100 (``Plugged.fps``); five a second arrive, and after a loss it is measured anew."""
+    now = 0.0
+    reader = Reader(Plug([30, 30]), "cam", live=True, clock=lambda: now, pause=lambda *_: False)
+    rates = []
+    for _ in range(45):
+        next(reader)
+        rates.append(reader.rate)
+        now += 0.2
+    assert rates[:14] == [100.0] * 14
+    assert rates[14:30] == pytest.approx([5.0] * 16)
+    assert rates[30:] == pytest.approx([100.0] * 14 + [5.0])
+    reader.close()

@@ -66,7 +66,7 @@ class NewestOnly:
         """``period`` is that of the frames, in seconds of ``clock``."""
         self.dropped = 0
         """Results that were replaced, or too old when they were asked for."""
-        self._period, self._clock = period, clock
+        self.period, self._clock = period, clock
         self._result: Result | None = None
 
     def wants(self, _pulled: int) -> bool:
@@ -81,7 +81,7 @@ class NewestOnly:
     def discard_stale(self) -> None:
         """Drop a result that has waited too long to be called the newest; called when the consumer asks."""
         times = self._result and self._result.detections and self._result.detections.times
-        if times and self._clock() - times.captured > times.finished - times.started + FRESH * self._period:
+        if times and self._clock() - times.captured > times.finished - times.started + FRESH * self.period:
             self._result = None
             self.dropped += 1
 

@@ -60,6 +60,11 @@ class Frames(ABC):
         """The next frame; waits for it."""
 
     @property
+    def rate(self) -> float | None:
+        """Frames per second as they come: measured where that is done, else what the source states."""
+        return self.fps
+
+    @property
     def newest_only(self) -> bool:
         """Whether frames that nobody asked for in time are dropped."""
         return False

@@ -33,6 +33,10 @@ class Latest(Frames):
         raise StopIteration if error is None else error
 
     @property
+    def rate(self) -> float | None:
+        return self._frames.rate
+
+    @property
     def newest_only(self) -> bool:
         return True
 

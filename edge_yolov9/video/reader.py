@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -17,6 +18,8 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 """Seconds before the first attempt to open a lost source again, and most between two; each waits twice as long."""
 
 
+RECENT = 15
+"""Arrivals by which the rate of a live source is measured; FFmpeg makes one up where the network states none."""
 LONGEST_GAP = 5000
 """Frames in a row that fail before a film is given up."""
 ESTIMATE_SLACK = 0.05
@@ -77,6 +80,7 @@ class Reader(Frames):
         self._counted = counted
         self._reconnects = self._index = self._count = 0
         self._shortfall: Shortfall | None = None
+        self._arrivals: deque[float] = deque(maxlen=RECENT)
         self._stop = threading.Event()
 
     def __next__(self) -> Frame:
@@ -92,9 +96,17 @@ class Reader(Frames):
             self.close()
             raise StopIteration
         timestamp = self._clock() if self.live else self._capture.position()
+        if self.live:
+            self._arrivals.append(timestamp)
         self._index += 1
         self._count += 1
         return Frame(image, self._name, self._index - 1, timestamp)
+
+    @property
+    def rate(self) -> float | None:
+        arrivals = list(self._arrivals)
+        passed = arrivals[-1] - arrivals[0] if len(arrivals) == RECENT else 0.0
+        return (RECENT - 1) / passed if passed > 0 else self.fps
 
     @property
     def reconnects(self) -> int:
@@ -154,7 +166,8 @@ class Reader(Frames):
             image, why = self._read()
             if image is not None:
                 self._reconnects += 1
-                self._index += max(1, round((self._clock() - lost) * (self.fps or 1)))
+                self._index += max(1, round((self._clock() - lost) * (self.rate or 1)))
+                self._arrivals.clear()
                 self._tell("back", cause, attempt)
                 return image
             reason = why

@@ -58,8 +58,8 @@ class Source(Closing):
 
     @property
     def frame_rate(self) -> float:
-        """Frames per second; ``USUAL_FPS`` where that is not known."""
-        return self.fps or USUAL_FPS
+        """Frames per second, measured of a live source; ``USUAL_FPS`` where that is not known."""
+        return self._frames.rate or USUAL_FPS
 
     @property
     def latest(self) -> bool:

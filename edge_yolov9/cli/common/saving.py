@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+from array import array
 from pathlib import Path
 from types import TracebackType
 
 import cv2
+import numpy as np
 
 from edge_yolov9.errors import InputError
 from edge_yolov9.files import open_partial, put_in_place
-from edge_yolov9.geometry import Image
+from edge_yolov9.geometry import Image, Letterbox
 from edge_yolov9.images import image_files, quiet
 from edge_yolov9.outputs import OwnFiles, make_folder
+from edge_yolov9.video.mp4 import set_times
 from edge_yolov9.video.source import Frame, Source
 
 DEFAULT_FPS = 25.0
@@ -23,7 +26,8 @@ DEFAULT_FPS = 25.0
 class Saver:
     """Writes what was drawn into a folder: pictures under their own names, anything else as one .mp4.
 
-    A video gets its name when the block ends without an error.
+    A video gets its name when the block ends without an error. Its frames are shown at the times at which they stand in
+    a film, or arrived; those of another size than the first are drawn into its size.
     """
 
     def __init__(self, folder: Path, source: Source) -> None:
@@ -51,6 +55,8 @@ class Saver:
         self._held = -1
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
+        self._times = array("d")
+        """Timestamps of the frames of a video, in seconds."""
 
     def write(self, frame: Frame, drawn: Image) -> Path:
         """Write one annotated frame (H, W, 3) BGR; returns the file it is, or will be, in.
@@ -59,7 +65,7 @@ class Saver:
             InputError: the file cannot be written.
         """
         if not self._pictures:
-            self._append(drawn)
+            self._append(drawn, frame.timestamp)
             return self._video
         file = self._folder / frame.name
         fine, data = cv2.imencode(file.suffix, drawn)
@@ -71,7 +77,7 @@ class Saver:
             raise InputError(f"cannot save {file}: {error.strerror or error}") from None
         return file
 
-    def _append(self, drawn: Image) -> None:
+    def _append(self, drawn: Image, timestamp: float) -> None:
         size = (drawn.shape[1], drawn.shape[0])
         if self._writer is None:
             fourcc = cv2.VideoWriter.fourcc(*"mp4v")
@@ -84,8 +90,9 @@ class Saver:
             if not self._writer.isOpened():
                 raise InputError(f"cannot write the video {self._video}; check the folder, and that OpenCV has FFmpeg")
         if size != self._size:
-            raise InputError(f"cannot save {self._video}: the frame size changed from {self._size} to {size}")
+            drawn = Letterbox.fit(drawn.shape[:2], self._size[::-1]).apply(drawn)
         self._writer.write(drawn)
+        self._times.append(timestamp)
 
     def __enter__(self) -> Saver:
         return self
@@ -98,14 +105,24 @@ class Saver:
                 self._writer.release()
                 if error is None and self._partial is not None:
                     self._check()
+                    if self._uneven():
+                        set_times(self._partial, self._times)
                     self._own.claim(self._partial)
                     put_in_place(self._partial, self._video)
-        except OSError as failure:
-            raise InputError(f"cannot save {self._video}: {failure.strerror or failure}") from None
+        except (OSError, ValueError) as failure:
+            reason = getattr(failure, "strerror", None) or failure
+            raise InputError(f"cannot save {self._video}: {reason}") from None
         finally:
             if self._partial is not None:
                 self._partial.unlink(missing_ok=True)
                 os.close(self._held)
+
+    def _uneven(self) -> bool:
+        """Whether the frames' own times are half a frame or more off those of the constant rate that was written."""
+        times = np.asarray(self._times) - self._times[0]
+        if not (np.isfinite(times).all() and (np.diff(times) >= 0).all() and times[-1] > 0):
+            return False  # a source without times
+        return bool((abs(times - np.arange(len(times)) / self._fps) >= 0.5 / self._fps).any())
 
     def _check(self) -> None:
         """OpenCV says nothing of a write that failed; the index comes last, and without it nothing opens."""
