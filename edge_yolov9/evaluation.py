@@ -71,6 +71,7 @@ def evaluate(
     key: str | Path | None = None,
     strict: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    looking: Callable[[int, int], None] | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Evaluation:
     """Measure COCO AP, as ``edge-yolov9 val`` does. Every class above the threshold gets its own box (multi-label).
@@ -87,6 +88,7 @@ def evaluate(
         key: public key of minisign that must have signed a bundle; see :mod:`edge_yolov9.bundle.signing`.
         strict: whether a problem in the data is an error.
         progress: is called with images done and images in all.
+        looking: likewise, while the data is checked.
         report: is told in a line of each problem in the data, and when a stand-in measures.
 
     Raises:
@@ -98,7 +100,7 @@ def evaluate(
     dataset = load_data(Path(data))
     with _opened(Path(model), options, input_size, runtime, key, dataset.names) as (detect, names, subject):
         check_names(names, dataset.names)
-        images = read_data(dataset, (split,), strict=strict, tell=report).splits[split]
+        images = read_data(dataset, (split,), strict=strict, tell=report, progress=looking).splits[split]
         check_labelled(images, Path(data))
         if subject.note:
             report(f"Note: {subject.note}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edge_yolov9.cli.common.data import strict_option, tell
+from edge_yolov9.cli.common.data import looking, strict_option, tell
 from edge_yolov9.cli.common.terminal import echo
 
 
@@ -49,7 +49,7 @@ def select(data: Path, split: str, number: int, seed: int, strict: bool, output:
     from edge_yolov9.outputs import RECIPE, check_file
 
     check_file("-o", output, lambda: files_of(data), kind=RECIPE)
-    images = read_data(data, (split,), strict=strict, tell=tell).splits[split]
+    images = read_data(data, (split,), strict=strict, tell=tell, progress=looking).splits[split]
     chosen, folder = choose(images, data.stem, number, seed)
     recipe.write(chosen, output)
     echo(f"{output}: {len(chosen.images)} images; use --calibration {output}={folder}")

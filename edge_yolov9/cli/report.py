@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_yolov9.cli.common.data import strict_option, tell
+from edge_yolov9.cli.common.data import looking, strict_option, tell
 from edge_yolov9.cli.common.keys import key_option
 from edge_yolov9.cli.common.output import check_writable, write_json
 from edge_yolov9.cli.common.progress import text_progress
@@ -197,7 +197,7 @@ def _measure_and_write(paths: tuple[Path, ...], outputs: Outputs, options: dict[
         raise InputError(f"--seconds must be positive, got {options['seconds']:g}")
     _exist(paths)
     alone = options["detections_only"]
-    images = runs.image_set(options["data"], options["split"], alone, options["strict"], tell)
+    images = runs.image_set(options["data"], options["split"], alone, options["strict"], tell, looking)
     again = paths == (outputs.out / "report.json",)  # the page is made again beside its own report.json
     _interrupted_by_sigterm()
     names = ["detections.json"] if alone else ["report.html", "report.md", *(() if again else ["report.json"])]
@@ -213,7 +213,7 @@ def _score(paths: tuple[Path, ...], data: Path | None, split: str, outputs: Outp
     if outputs.out is None:
         raise InputError("-o FOLDER is missing: where the report goes")
     _exist(paths)
-    images = runs.image_set(data, split, False, strict, tell)
+    images = runs.image_set(data, split, False, strict, tell, looking)
     if images is None or len(paths) != 1:
         raise InputError("report score takes one detections.json and --data DATA")
     _make_folder(outputs.out, [f"report.{ending}" for ending in ENDINGS], paths, data)

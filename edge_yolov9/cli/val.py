@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edge_yolov9.cli.common.data import strict_option
+from edge_yolov9.cli.common.data import looking, strict_option
 from edge_yolov9.cli.common.keys import key_option, refuse_key
 from edge_yolov9.cli.common.output import check_writable, write_json
 from edge_yolov9.cli.common.progress import image_progress
@@ -73,6 +73,7 @@ def val(
             key=key,
             strict=strict,
             progress=advance,
+            looking=looking,
             report=lambda line: echo(line, err=True),
         )
     echo_lines(evaluation.accuracy.table(), err=json_file == "-")

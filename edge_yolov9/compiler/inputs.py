@@ -202,9 +202,9 @@ class CompileInputs:
 
     def _val(self, file: Path) -> Split:
         """The val split of a DATA file, which is there."""
-        return read_data(self._load_data(file), ("val",), strict=self.options.strict, tell=self.stages.report).splits[
-            "val"
-        ]
+        with self.stages("check data"):
+            reading = read_data(self._load_data(file), ("val",), strict=self.options.strict, tell=self.stages.report)
+        return reading.splits["val"]
 
     def _open_gate(self, file: Path) -> Gate:
         check_names(self.checkpoint.names, self._load_data(file).names)

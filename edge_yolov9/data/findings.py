@@ -111,9 +111,13 @@ class Finding:
     remedy: str = ""
     """What to do, where it is known better than for the kind."""
 
+    @property
+    def place(self) -> str:
+        """Where it is."""
+        return self.where or brief(self.file)
+
     def __str__(self) -> str:
-        place = self.where or brief(self.file)
-        return f"{place} ({self.detail})" if self.detail else place
+        return f"{self.place} ({self.detail})" if self.detail else self.place
 
 
 @dataclass
@@ -133,8 +137,12 @@ class Group:
         return (self.first[0].remedy if self.first else "") or KINDS[self.kind].remedy
 
     def __str__(self) -> str:
-        named = list(dict.fromkeys(str(one) for one in self.first))
+        details = {one.detail for one in self.first[:SHOWN]}
+        same = len(details) == 1
+        named = list(dict.fromkeys(one.place if same else str(one) for one in self.first))
         examples = ", ".join(named[:SHOWN]) + (", ..." if self.count > SHOWN else "")
+        if same and details != {""}:
+            examples += f" ({self.first[0].detail})"
         return printable(f"{self.split}: {self.count} x {self.kind}: {examples}; {self.remedy}")
 
 

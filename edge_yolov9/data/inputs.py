@@ -29,6 +29,7 @@ def files_of(source: str | Path | None) -> Iterator[Path]:
     try:
         if path.is_dir():
             yield from image_files(path, recursive=True)
+            yield from _of_export(path)
         elif path.suffix.lower() in YAML_SUFFIXES:
             dataset = load_data(path)
             for entry in dataset.splits.values():
@@ -37,6 +38,20 @@ def files_of(source: str | Path | None) -> Iterator[Path]:
             yield from _of_list(path, path.parent)
     except (EdgeYoloError, OSError, ValueError):  # what it stands for cannot be read: the command itself will say so
         return
+
+
+def _of_export(folder: Path) -> Iterator[Path]:
+    """What a folder that stands for a data set holds beside images; nothing of a folder of images alone."""
+    try:
+        dataset = load_data(folder)
+    except EdgeYoloError:
+        return
+    yield dataset.file
+    for entry in dataset.splits.values():
+        yield from _of_entry(dataset, entry)
+        if isinstance(entry, dict):
+            annotations = dataset.root / entry["annotations"]
+            yield from annotations.glob("*.xml") if annotations.is_dir() else ()
 
 
 def _of_entry(dataset: Dataset, entry: Any) -> Iterator[Path]:

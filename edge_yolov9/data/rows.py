@@ -105,8 +105,11 @@ def _within(points: NDArray[np.float64], centre: NDArray[np.float64], size: NDAr
 
 
 def _compact(points: NDArray[np.float64]) -> bool:
-    """Whether the second point lies no farther from the others than they are apart."""
+    """Whether the second point lies no farther from the others than they are apart; 0, 0 is none of them."""
     others = np.delete(points, 1, axis=0)
+    others = others[(others != 0).any(axis=1)]
+    if not len(others):
+        return True
     low, high = others.min(axis=0), others.max(axis=0)
     reach = NEAR * float((high - low).max())
     return bool((points[1] >= low - reach).all() and (points[1] <= high + reach).all())

@@ -56,9 +56,15 @@ class ImageSet:
             check_names(names, self.truth.names)
 
 
-def labelled(data: Path, split: str, strict: bool = False, tell: Tell = lambda line: None) -> ImageSet:
+def labelled(
+    data: Path,
+    split: str,
+    strict: bool = False,
+    tell: Tell = lambda line: None,
+    progress: CountProgress | None = None,
+) -> ImageSet:
     """A split of a DATA file that AP can be measured on; arguments and errors as for :func:`labelled_split`."""
-    truth = labelled_split(data, split, strict=strict, tell=tell)
+    truth = labelled_split(data, split, strict=strict, tell=tell, progress=progress)
     return ImageSet(data.name, split, tuple(record.path for record in truth.images), truth)
 
 

@@ -13,6 +13,7 @@ from edge_yolov9 import bundle as bundles
 from edge_yolov9.bench.child import TextProgress
 from edge_yolov9.bundle import Bundle, sha256
 from edge_yolov9.data.findings import Tell
+from edge_yolov9.data.look import CountProgress
 from edge_yolov9.errors import DataError, EdgeYoloError, InferenceError, InputError
 from edge_yolov9.report import document, evaluation, predictions
 from edge_yolov9.report.document import Column, Document
@@ -44,9 +45,14 @@ class Run:
 
 
 def image_set(
-    data: Path | None, split: str, detections_only: bool, strict: bool = False, tell: Tell = lambda line: None
+    data: Path | None,
+    split: str,
+    detections_only: bool,
+    strict: bool = False,
+    tell: Tell = lambda line: None,
+    looking: CountProgress | None = None,
 ) -> ImageSet | None:
-    """The images that a report asks for; None without ``data``. ``strict`` and ``tell`` as for :func:`read_data`.
+    """The images that a report asks for; None without ``data``. The last three are as for :func:`read_data`.
 
     Raises:
         InputError: there is no evaluator here and one is needed.
@@ -63,7 +69,7 @@ def image_set(
             "AP needs pycocotools, which is not installed here; add --detections-only and score elsewhere with "
             'edge-yolov9 report score, or run: pip install "edge-yolov9[val]"'
         )
-    return predictions.labelled(data, split, strict, tell)
+    return predictions.labelled(data, split, strict, tell, looking)
 
 
 def measure_inputs(

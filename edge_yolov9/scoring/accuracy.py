@@ -114,13 +114,20 @@ class Accuracy:
         return f"{figures}\n\n{table([('class', 'AP', 'AP50', 'objects'), *classes])}"
 
 
-def labelled_split(data: Path, name: str, *, strict: bool = False, tell: Tell = lambda line: None) -> Split:
+def labelled_split(
+    data: Path,
+    name: str,
+    *,
+    strict: bool = False,
+    tell: Tell = lambda line: None,
+    progress: CountProgress | None = None,
+) -> Split:
     """A split of a DATA file that AP can be measured on; arguments as for :func:`read_data`.
 
     Raises:
         DataError: it cannot be read, is empty, or nothing in it is labelled.
     """
-    split = read_data(data, (name,), strict=strict, tell=tell).splits[name]
+    split = read_data(data, (name,), strict=strict, tell=tell, progress=progress).splits[name]
     check_labelled(split, data)
     return split
 

@@ -15,7 +15,7 @@ from edge_yolov9.checkpoint import load
 from edge_yolov9.data import Split, load_data
 from edge_yolov9.errors import DataError, EdgeYoloError, InputError
 from edge_yolov9.model import YOLOv9, build
-from edge_yolov9.text import printable
+from edge_yolov9.text import CLEAR_LINE, printable
 from edge_yolov9.train import pictures
 from edge_yolov9.train.check import splits, survey
 from edge_yolov9.train.distributed import Group, joined
@@ -122,7 +122,13 @@ def _run(request: Request, settings: Settings, data: Path, group: Group, held: E
 
     dataset = load_data(data)
     train, val = splits(dataset)
-    checked = survey(train, val)
+
+    def looking(done: int, total: int) -> None:
+        if group.leads and sys.stderr.isatty():
+            shown = "" if done == total else f"look at {done} of {total} images"
+            print(f"{CLEAR_LINE}{shown}", end="", file=sys.stderr, flush=True)
+
+    checked = survey(train, val, looking)
     say(checked.summary)
     checked.findings.settle(request.strict, lambda line: None)  # the summary has every line
     if not checked.val.images:

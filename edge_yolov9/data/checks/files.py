@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +22,14 @@ NO_LABELS = frozenset(
     ("classes", "labels", "obj.names", "readme", "readme.dataset", "readme.roboflow", "notes", "train", "val", "test")
 )
 """Stems of text files that programs write beside label files."""
-NEAR_BITS = 2
+NEAR_BITS = 4
 """Bits in which the 64-bit hashes of two images of one scene differ, at most."""
 LEAST_BITS = 12
 """Bits of a hash that are set, and that are not, at least: an empty picture is like any other."""
+PARTS = (0, 13, 26, 39, 52, 64)
+"""Where the parts of a hash begin, one more than ``NEAR_BITS``; and its end."""
 MOST_ALIKE = 1000
-"""Images that share 16 bits of their hash, of which each is compared with each."""
+"""Images with an equal part that one is compared with, at most."""
 
 
 def listed_once(split: str, records: Sequence[ImageRecord], found: Findings) -> list[ImageRecord]:
@@ -135,21 +138,22 @@ def near(hashes: Sequence[int], others: Sequence[int], own: bool = False) -> Ite
     """Pairs (index in ``hashes``, index in ``others``) whose 64 bits differ in ``NEAR_BITS`` at most; one pair for each
     of ``hashes``; with ``own`` both are the same images, and the second of a pair comes first.
 
-    Two that differ in so few bits share one of four parts of 16.
+    Two that differ in so few bits share one of ``PARTS`` parts of them.
     """
     a, b = np.array(hashes, np.uint64), np.array(others, np.uint64)
     telling = _telling(b)
     matched = ~_telling(a)
     result: dict[int, int] = {}
-    for part in range(4):
-        shift = np.uint64(16 * part)
+    for first, last in pairwise(PARTS):
+        shift, mask = np.uint64(first), np.uint64((1 << (last - first)) - 1)
         buckets: dict[int, list[int]] = defaultdict(list)
         for index in np.flatnonzero(telling):
-            buckets[int(b[index] >> shift & np.uint64(0xFFFF))].append(int(index))
+            buckets[int(b[index] >> shift & mask)].append(int(index))
         for index in np.flatnonzero(~matched):
-            candidates = buckets.get(int(a[index] >> shift & np.uint64(0xFFFF)), [])[:MOST_ALIKE]
+            candidates = buckets.get(int(a[index] >> shift & mask), [])
             if own:
                 candidates = [other for other in candidates if other < index]
+            candidates = candidates[:MOST_ALIKE]
             if candidates:
                 distance = _bits(a[index] ^ b[candidates])
                 best = int(distance.argmin())
