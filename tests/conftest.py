@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -88,6 +89,14 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
         return made[key]
 
     return compile_once
+
+
+def wait_for(true: Callable[[], bool], seconds: float = 10) -> None:
+    """Return as soon as something is true; fail when it never is."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from edge_yolov9.errors import InputError
 from edge_yolov9.video import connections, mjpeg
 from edge_yolov9.video.mjpeg import MjpegServer
+from tests.conftest import wait_for
 
 
 @pytest.fixture
@@ -60,13 +61,6 @@ def parts(response: http.client.HTTPResponse) -> Iterator[bytes]:
         assert response.readline() == b"\r\n"
         yield response.read(length)
         assert response.readline() + response.readline() == b"\r\n--frame\r\n"
-
-
-def wait_for(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def ends(action: Callable[[], None]) -> None:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -211,7 +210,6 @@ def test_an_interrupted_compile_leaves_no_bundle(tmp_path: Path, number: signal.
         for line in p.stderr:
             if "export ONNX" in line:
                 break
-        time.sleep(0.5)
         p.send_signal(number)
         rest = p.stderr.read()
     assert p.returncode != 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -35,6 +35,8 @@ class Record:
     spoil_all: float = 0.0
     """The same for every engine."""
     build_seconds: float = 0.0
+    building: Callable[[], object] = lambda: None
+    """Is called in the middle of every build."""
     idle: bool = False
     """Inferences compute nothing."""
     dla_cores: int = 0

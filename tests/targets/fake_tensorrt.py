@@ -172,6 +172,7 @@ class Builder(Documented):
                 return None
         if record.raises is not None:
             raise record.raises
+        record.building()
         time.sleep(record.build_seconds)
         if config._monitor is not None:
             config._monitor.phase_finish("Building")
