@@ -6,7 +6,6 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,48 +13,21 @@ import click
 
 from edge_yolov9.cli.common.data import looking, strict_option, tell
 from edge_yolov9.cli.common.keys import key_option
-from edge_yolov9.cli.common.output import check_writable, write_json
+from edge_yolov9.cli.common.output import check_writable
+from edge_yolov9.cli.common.outputs import Outputs
 from edge_yolov9.cli.common.progress import text_progress
 from edge_yolov9.cli.common.sizes import parse_size
 from edge_yolov9.cli.common.subcommands import WithSubcommands
 from edge_yolov9.cli.common.targets import known_target
-from edge_yolov9.cli.common.terminal import echo, echo_lines
 from edge_yolov9.errors import InputError
-from edge_yolov9.files import finite
 
 if TYPE_CHECKING:
-    from edge_yolov9.report.page import Page
     from edge_yolov9.report.run import Run
 
 ENDINGS = ("html", "md", "json")
 MODES = ("score", "compare", "model_table", "detections_only")
 """Options of the plain form, of which one can be chosen; three of them are subcommands now."""
 TABLE_OPTIONS = ("imgsz", "target", "models")
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Where a report goes."""
-
-    out: Path | None
-    """Folder for the pages and the JSON."""
-    json_file: str | None
-    """Second place for the JSON; - for standard output."""
-
-    def write_json(self, data: object) -> None:
-        """Write the second copy, where one is asked for."""
-        if self.json_file is not None:
-            write_json(finite(data), self.json_file)
-
-    def show(self, page: Page) -> None:
-        """Print a page, beside standard output where that takes the JSON."""
-        from edge_yolov9.report.page import as_text
-
-        echo_lines(as_text(page), err=self.json_file == "-")
-
-    def say(self, text: str) -> None:
-        """Print a line in the same place."""
-        echo(text, err=self.json_file == "-")
 
 
 path = click.Path(path_type=Path)
