@@ -81,6 +81,7 @@ def test_every_program_is_short_and_has_help() -> None:
     assert len(programs) >= 6
     for path in programs:
         assert len(path.read_text().splitlines()) < 120
+        assert "edge_yolov9." not in path.read_text(), "examples use public names alone"
         if path.name != "counting.py":
             assert "usage:" in run(path.name, "--help").stdout
 
