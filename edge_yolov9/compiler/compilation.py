@@ -70,7 +70,8 @@ class Compilation:
 
     def emit(self, plan: Plan | None) -> Bundle:
         """An artifact in a folder of its own, with an unsealed manifest; ``plan`` is None for a float precision."""
-        folder = Path(tempfile.mkdtemp(prefix="artifact-", dir=self.inputs.scratch))
+        folder = Path(tempfile.mkdtemp(prefix="artifact-", dir=self.inputs.scratch)) / "bundle"
+        folder.mkdir()  # readable for whom the umask lets: a bundle is a copy of it, with its mode
         scratch = Path(tempfile.mkdtemp(prefix="emit-", dir=self.inputs.scratch))
         job = EmitJob(
             heads=self.inputs.heads,

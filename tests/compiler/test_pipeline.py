@@ -41,7 +41,7 @@ TARGETS = ("openvino", "tflite", "jetson", "onnx")
 @pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-def test_a_bundle_states_what_it_is(compiled: Compiled, target: str, precision: str) -> None:
+def test_a_bundle_states_what_it_is(compiled: Compiled, target: str, precision: str, tmp_path: Path) -> None:
     bundle = read(compiled(target, precision))
     manifest = bundle.manifest
     assert (manifest.target, manifest.precision, manifest.variant) == (target, precision, "gelan-t")
@@ -51,6 +51,8 @@ def test_a_bundle_states_what_it_is(compiled: Compiled, target: str, precision: 
     assert min(t["sqnr_db"] for t in manifest.parity["tensors"].values()) >= verify.LEAST_SQNR_DB[precision]
     assert manifest.tools["edge-yolov9"]
     assert len(manifest.source["sha256"]) == 64
+    (tmp_path / "plain").mkdir()
+    assert bundle.path.stat().st_mode == (tmp_path / "plain").stat().st_mode  # as the umask says
     assert (manifest.calibration is not None) == (precision == "int8")
     if precision == "int8":
         assert manifest.calibration is not None
