@@ -73,14 +73,18 @@ class Detections:
     def draw(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A copy of ``frame`` (H, W, 3) uint8 BGR with boxes and labels, the most confident on top.
 
-        Every class has its colour; the label is track, class name and confidence.
+        Every class has its colour; the label is track, class name and confidence. A name in other letters than ASCII
+        needs Pillow and a font that has them (:mod:`edge_yolov9.letters`); without, the class index stands for it.
 
         Raises:
             InputError: the frame is of another type.
         """
         from edge_yolov9.draw import boxes, class_colours
+        from edge_yolov9.letters import drawable
 
-        labels = [f"{self.names[index]} {score:.2f}" for _, score, index in self]
+        names = {index: self.names[index] for index in self.class_id.tolist()}
+        names = {index: name if drawable(name) else str(index) for index, name in names.items()}
+        labels = [f"{names[index]} {score:.2f}" for _, score, index in self]
         if self.track_id is not None:
             labels = [f"#{k} {label}" if k else label for k, label in zip(self.track_id, labels, strict=True)]
         return boxes(frame, self.xyxy, labels, class_colours(self.class_id))

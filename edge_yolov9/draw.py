@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 
 from edge_yolov9.errors import InputError
 from edge_yolov9.geometry import Image
+from edge_yolov9.letters import coverage
 
 Colour = tuple[int, int, int]
 """B, G, R in 0 to 255."""
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
+LETTER_HEIGHT = 13
+"""Pixels of a font that is as large as OpenCV's letters in a frame of 1000 pixels, width and height together."""
 GOLDEN = 0.618034
 
 
@@ -61,13 +64,22 @@ def boxes(frame: Image, xyxy: NDArray[np.float32], labels: Sequence[str], colour
 
 def _label(canvas: Image, text: str, corner: tuple[int, int], colour: Colour, unit: float) -> None:
     """Text on a filled background above the box's corner (x, y), moved inside the frame where it would leave it."""
-    text = text.encode("ascii", "replace").decode()  # OpenCV's fonts have nothing else
     size, weight, pad = 0.42 * unit, max(1, round(unit)), round(2 * unit)
-    (width, height), below = cv2.getTextSize(text, FONT, size, weight)
+    letters = None if text.isascii() else coverage(text, max(8, round(LETTER_HEIGHT * unit)))
+    if letters is None:
+        text = text.encode("ascii", "replace").decode()  # OpenCV's fonts have nothing else
+        (width, height), below = cv2.getTextSize(text, FONT, size, weight)
+    else:
+        (height, width), below = letters.shape, 0
     full = height + below + 2 * pad
     left = max(0, min(corner[0], canvas.shape[1] - width - 2 * pad))
     top = corner[1] - full if corner[1] >= full else max(0, min(corner[1], canvas.shape[0] - full))
     cv2.rectangle(canvas, (left, top), (left + width + 2 * pad, top + full), colour, cv2.FILLED)
     bright = 0.114 * colour[0] + 0.587 * colour[1] + 0.299 * colour[2] > 130
     ink = (0, 0, 0) if bright else (255, 255, 255)
+    if letters is not None:
+        place = canvas[top + pad : top + pad + height, left + pad : left + pad + width]
+        share = letters[: place.shape[0], : place.shape[1], None] / np.float32(255)
+        place[:] = np.round(place * (1 - share) + np.array(ink, np.float32) * share)
+        return
     cv2.putText(canvas, text, (left + pad, top + pad + height), FONT, size, ink, weight, cv2.LINE_AA)

@@ -7,6 +7,7 @@ import importlib.util
 import io
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, ParamSpec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_yolov9.letters import font_for
 from edge_yolov9.scoring.accuracy import Accuracy
 from edge_yolov9.text import plot
 
@@ -70,8 +72,26 @@ def figure(width: float, height: float) -> Figure:
 def png(drawn: Figure) -> bytes:
     """The file's bytes."""
     out = io.BytesIO()
-    drawn.savefig(out, format="png", dpi=110)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # of bundles' and files' names; classes have their index
+        drawn.savefig(out, format="png", dpi=110)
     return out.getvalue()
+
+
+def class_names(names: Sequence[str]) -> list[str]:
+    """Class names for a figure, which takes the fonts that they need; the index of a class that no font can write."""
+    import matplotlib
+    from matplotlib import font_manager
+
+    families, shown = list(matplotlib.rcParams["font.family"]), []
+    for index, name in enumerate(names):
+        path = None if name.isascii() else font_for(name)
+        if path is not None:
+            font_manager.fontManager.addfont(path)
+            families.append(font_manager.FontProperties(fname=path).get_name())
+        shown.append(plot(name) if path is not None or name.isascii() else str(index))
+    matplotlib.rcParams["font.family"] = list(dict.fromkeys(families))
+    return shown
 
 
 @plain
@@ -80,9 +100,11 @@ def precision_recall(accuracy: Accuracy) -> bytes:
     drawn = figure(7, 5)
     axis = drawn.subplots()
     recall = np.linspace(0, 1, 101)
+    names = class_names([category.name for category in accuracy.classes])
     shown = [c for c in accuracy.classes if c.curve]
-    for category in shown:
-        axis.plot(recall, category.curve, label=f"{plot(category.name)}  AP50 {category.ap50 or 0:.3f}", linewidth=1)
+    for category, name in zip(accuracy.classes, names, strict=True):
+        if category.curve:
+            axis.plot(recall, category.curve, label=f"{name}  AP50 {category.ap50 or 0:.3f}", linewidth=1)
     mean = np.mean([category.curve for category in shown], 0)
     axis.plot(recall, mean, label=f"all  AP50 {accuracy.figures['AP50'] or 0:.3f}", linewidth=2.5, color="black")
     axis.set(xlabel="recall", ylabel="precision at IoU .50", xlim=(0, 1), ylim=(0, 1.02))
@@ -101,7 +123,7 @@ def confusion_matrix(matrix: NDArray[np.int64], names: Sequence[str]) -> bytes:
     share = matrix / np.maximum(matrix.sum(0), 1)
     drawn.colorbar(axis.imshow(share, cmap="Blues", vmin=0, vmax=1), label="share of the true class")
     ticks = range(len(matrix))
-    literal = [plot(name) for name in names]
+    literal = class_names(names)
     axis.set_xticks(ticks, [*literal, "nothing there"], rotation=90)
     axis.set_yticks(ticks, [*literal, "missed"])
     axis.set(xlabel="true", ylabel="found")
