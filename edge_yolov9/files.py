@@ -175,5 +175,5 @@ def read_toml(path: Path) -> dict[str, Any]:
         toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     except ModuleNotFoundError:
         raise TargetError(f'reading {path.name} on Python 3.10 needs: pip install "edge-yolov9[compile]"') from None
-    content: dict[str, Any] = toml.loads(path.read_text(encoding="utf-8"))
+    content: dict[str, Any] = toml.loads(path.read_text(encoding="utf-8-sig"))
     return content

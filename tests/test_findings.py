@@ -506,6 +506,24 @@ def test_paths_of_other_systems_name_the_right_one(entries: str, said: str, made
         read_data(made, ("val",))
 
 
+def test_a_list_with_the_root_of_an_archive_names_the_right_path(made: Path) -> None:
+    """CVAT writes data/ before every path; the archive has no such folder."""
+    (made.parent / "val.txt").write_text("data/images/val/000.png\ndata/images/val/001.png\n")
+    made.write_text("val: val.txt\nnames: [red, green]\n")
+    with pytest.raises(DataError, match=r"val\.txt:1: .*images/val/000\.png does: write images/val/000\.png"):
+        read_data(made, ("val",))
+
+
+def test_frames_of_a_film_in_two_splits_are_named(made: Path) -> None:
+    """A camera that pans over a scene by two pixels a frame: every other frame is in val."""
+    scene = cv2.resize(np.random.default_rng(5).integers(0, 255, (9, 12, 3)).astype(np.uint8), (400, 300))
+    for i in range(4):
+        cv2.imwrite(str(image(made, f"{i:03}.png", "train")), scene[:, 4 * i : 320 + 4 * i])
+        cv2.imwrite(str(image(made, f"{i:03}.png")), scene[:, 4 * i + 2 : 322 + 4 * i])
+    groups = {group.kind: group.count for group in read_all(load_data(made), ("train", "val")).findings}
+    assert groups["image of train that val shows too"] == 4
+
+
 def test_home_is_known(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(made.parent))
     made.write_text("train: ~/images/train\nval: ~/images/val\nnames: [red, green]\n")

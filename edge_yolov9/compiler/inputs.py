@@ -57,7 +57,7 @@ class CompileInputs:
         if self.options.names is not None:
             return self.options.names
         for file in (self.options.data, self.options.calibration):
-            if file is not None and Path(file).suffix in (".yaml", ".yml"):
+            if file is not None and (file is self.options.data or Path(file).suffix in (".yaml", ".yml")):
                 with suppress(DataError):
                     return self._load_data(Path(file)).names
         return None

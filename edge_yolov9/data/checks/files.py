@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -55,22 +56,18 @@ def listed_once(split: str, records: Sequence[ImageRecord], found: Findings) -> 
 
 def labels(split: str, records: Sequence[ImageRecord], found: Findings) -> None:
     """YOLO label files that are missing, left over, or shared by two images."""
+    other = any(record.annotated is not None for record in records)  # of COCO, VOC or CVAT
     used: dict[Path, ImageRecord] = {}
     for record in records:
         if record.annotated is not None:
             continue
         if record.labels is None:
-            remedy = (
-                f"it counts as one without objects; an empty file {brief(expected_label(record.path))} would say so"
-            )
-            found.add(Finding(findings.UNLABELLED, split, record.path, remedy=remedy))
+            empty = f"it counts as one without objects; an empty file {brief(expected_label(record.path))} would say so"
+            found.add(Finding(findings.UNLABELLED, split, record.path, remedy="" if other else empty))
         elif (first := used.setdefault(record.labels, record)) is not record and first.path != record.path:
-            found.add(
-                Finding(
-                    findings.SHARED, split, record.path, brief(record.labels), f"{first.path.name}, {record.path.name}"
-                )
-            )
-    for file, remedy in _left_over(records, used):
+            both = f"{first.path.name}, {record.path.name}"
+            found.add(Finding(findings.SHARED, split, record.path, brief(record.labels), both))
+    for file, remedy in () if other else _left_over(records, used):
         found.add(Finding(findings.ORPHAN, split, file, remedy=remedy))
 
 
@@ -151,9 +148,8 @@ def near(hashes: Sequence[int], others: Sequence[int], own: bool = False) -> Ite
             buckets[int(b[index] >> shift & mask)].append(int(index))
         for index in np.flatnonzero(~matched):
             candidates = buckets.get(int(a[index] >> shift & mask), [])
-            if own:
-                candidates = [other for other in candidates if other < index]
-            candidates = candidates[:MOST_ALIKE]
+            end = bisect_left(candidates, int(index)) if own else len(candidates)
+            candidates = candidates[max(0, end - MOST_ALIKE) : end]
             if candidates:
                 distance = _bits(a[index] ^ b[candidates])
                 best = int(distance.argmin())
