@@ -33,8 +33,8 @@ class Spread:
     most: float
 
     def __str__(self) -> str:
-        middle = f"half of them {self.quarter:g} to {self.three_quarters:g}"
-        return f"{self.median:g} ({self.least:g} to {self.most:g}, {middle})"
+        middle = f"half of them {self.quarter:.4g} to {self.three_quarters:.4g}"
+        return f"{self.median:.4g} ({self.least:.4g} to {self.most:.4g}, {middle})"
 
 
 def spread(values: NDArray[np.float64]) -> Spread | None:
