@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor
 
+from edge_yolov9.checkpoint.folded import NOTE, is_folded, unfold
 from edge_yolov9.checkpoint.foreign import Weights, find_weights
 from edge_yolov9.checkpoint.kind import kind
 from edge_yolov9.checkpoint.names import Given, check_names, class_names
@@ -207,17 +208,21 @@ def _convert(
     own = LAYOUTS[graph.layout]
     with torch.device("meta"):
         needed = build(graph.variant, graph.num_classes, graph.options)
+    names, why = class_names(path, weights.names, graph.num_classes, given)
+    tensors: Mapping[str, Tensor] | None = None
+    if folded := is_folded(keys):
+        tensors = unfold(own(needed), {key: read(file) for key, file in keys.items()})
     try:
-        check_fit(needed, own(needed), {key: shapes[file] for key, file in keys.items()})
+        check_fit(needed, own(needed), tensors or {key: shapes[file] for key, file in keys.items()})
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    names, why = class_names(path, weights.names, graph.num_classes, given)
-    tensors = {key: read(file) for key, file in keys.items()}
+    tensors = tensors or {key: read(file) for key, file in keys.items()}
     _check_finite(path, tensors)
     model = build(graph.variant, graph.num_classes, graph.options)
     copy_tensors(model, own(model), tensors)
     weights.program = PROGRAMS.get(graph.layout, weights.program)
-    facts = {"source": weights.source(path) | ({"names": why} if why else {}), **weights.facts}
+    notes = ({"names": why} if why else {}) | ({"batchnorm": NOTE} if folded else {})
+    facts = {"source": weights.source(path) | notes, **weights.facts}
     if weights.licence is not None:
         facts["weights_licence"] = weights.licence
     return Checkpoint(model.eval(), names, weights.input_size, facts)

@@ -4,40 +4,36 @@ from __future__ import annotations
 
 import re
 
-LAYER_MODULES = {
-    "models.common",
-    "models.experimental",
-    "models.yolo",
-    "torch.nn.modules.activation",
-    "torch.nn.modules.batchnorm",
-    "torch.nn.modules.container",
-    "torch.nn.modules.conv",
-    "torch.nn.modules.dropout",
-    "torch.nn.modules.flatten",
-    "torch.nn.modules.linear",
-    "torch.nn.modules.loss",
-    "torch.nn.modules.normalization",
-    "torch.nn.modules.padding",
-    "torch.nn.modules.pooling",
-    "torch.nn.modules.upsampling",
-    "torch.nn.parameter",
-}
-"""Modules whose classes may stand in a checkpoint as layers. They are never imported."""
+LAYER_MODULES = {"models.common", "models.experimental", "models.yolo", "torch.nn.parameter"}
+"""Modules of which any name may stand in a checkpoint as a layer. They are never imported."""
+
+LAYERS = re.compile(r"torch\.nn\.(?:modules|parallel)(?:\.[a-z_]+)+")
+"""Modules of torch whose classes may stand in one."""
 
 PROGRAMS = {"ultralytics", "omegaconf", "lightning", "pytorch_lightning", "libreyolo", "yolo", "torchvision", "timm"}
-"""Packages of programs that write checkpoints, whose classes may stand in one."""
+"""Packages of programs that write checkpoints, whose classes and functions may be named in one."""
 
-CLASS = re.compile(r"(?:[A-Z]|v8)[A-Za-z0-9_]*")
-"""Name of a class, as those programs have them. Their functions are asked for by no checkpoint."""
+CLASS = re.compile(r"(?:[A-Z]|v\d+[A-Z_a-z])[A-Za-z0-9_]*")
+"""Name of a class, as torch and those programs have them."""
+
+BOUND = {("builtins", "getattr"), ("__builtin__", "getattr")}
+"""How pickle names a method of an object: a model whose BatchNorm is folded keeps its new ``forward`` so."""
 
 
 def is_listed(module: str, name: str) -> bool:
     """Whether a pickle may name ``module.name``, which then becomes an inert record."""
-    if (module, name) in VALUES:
+    if (module, name) in VALUES | BOUND:
         return True
     if module in LAYER_MODULES:
         return name.isidentifier()
-    return module.partition(".")[0] in PROGRAMS and CLASS.fullmatch(name) is not None
+    if LAYERS.fullmatch(module):
+        return CLASS.fullmatch(name) is not None
+    return module.partition(".")[0] in PROGRAMS and name.isidentifier()
+
+
+def is_called(module: str, name: str) -> bool:
+    """Whether a pickle may "call" a listed name, which makes another inert record. Functions of programs are not."""
+    return module.partition(".")[0] not in PROGRAMS or CLASS.fullmatch(name) is not None
 
 
 STORAGES = {

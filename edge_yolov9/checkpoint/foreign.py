@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
@@ -17,6 +16,9 @@ DEFAULT_SIZE = 640
 
 MAX_NAMES = 100_000
 """Most modules and tensors of a model; yolov9-e has 6,000."""
+
+MAX_WRAPPERS = 4
+"""Most modules around a model that only hold it: DistributedDataParallel, a compiled module, Ultralytics' ``YOLO``."""
 
 MAX_NAME = 256
 """Longest key of a tensor."""
@@ -80,12 +82,24 @@ def find_weights(root: Any, path: Path) -> Weights:
 
 
 def _inner(holder: Any) -> Any:
-    """The weights of a holder that wraps them once more, as an averaged model does."""
+    """The weights of a holder that wraps them once more, as an averaged model and one of several GPUs do."""
     if isinstance(holder, dict) and not any(isinstance(value, TensorRef) for value in holder.values()):
-        for key in HOLDERS:
-            if isinstance(holder.get(key), (dict, Inert)):
-                return holder[key]
+        holder = next((holder[key] for key in HOLDERS if isinstance(holder.get(key), (dict, Inert))), holder)
+    for _ in range(MAX_WRAPPERS):
+        children = _children(holder)
+        wrapped = next((children[key] for key in ("_orig_mod", "module", "model") if key in children), None)
+        if not isinstance(wrapped, Inert) or not any(isinstance(child, Inert) for child in _children(wrapped).values()):
+            break
+        if wrapped.of.module.startswith("torch.nn.modules"):  # the list of layers itself
+            break
+        holder = wrapped
     return holder
+
+
+def _children(module: Any) -> dict[Any, Any]:
+    state = module.state if isinstance(module, Inert) and isinstance(module.state, dict) else {}
+    children = state.get("_modules")
+    return children if isinstance(children, dict) else {}
 
 
 def _tensors(model: Any, path: Path) -> tuple[dict[str, TensorRef], frozenset[str]]:
@@ -137,7 +151,8 @@ def _describe(weights: Weights, root: Mapping[Any, Any], model: Any) -> None:
     _program(weights, root, model)
     dataset, image = _mit_config(root)
     weights.names = next((names for names in (state.get("names"), root.get("names"), dataset) if names), None)
-    weights.input_size = _size(options.get("imgsz") or root.get("imgsz") or image)
+    sides = [root.get("imgsz_h"), root.get("imgsz_w")]  # LibreYOLO's, where they differ
+    weights.input_size = _size(sides if all(sides) else options.get("imgsz") or root.get("imgsz") or image)
     weights.plan = _text(_mapping(state.get("yaml")).get("yaml_file"))
     others = [key for key in ("optimizer", "optimizer_states", "lr_schedulers", "loops", "callbacks") if root.get(key)]
     if weights.weights == "ema" and root.get("model") is not None:
@@ -214,21 +229,3 @@ def _facts(root: Mapping[Any, Any], options: Mapping[Any, Any]) -> dict[str, Any
         if isinstance(value, str) or (isinstance(value, int) and abs(value) < 1 << 62) or _is_number(value)
     }
     return {"training": training} if training else {}
-
-
-OTHERS = (
-    ({"Classify"}, "a classifier of Ultralytics"),
-    ({"Segment", "Pose", "OBB", "WorldDetect", "RTDETRDecoder", "v10Detect"}, "an Ultralytics model of another task"),
-    ({"C3k2", "C2PSA", "A2C2f"}, "a YOLO11 or YOLO12 model"),
-    ({"C2f"}, "a YOLOv8 model"),
-    ({"C3"}, "a YOLOv5 model"),
-    ({"ResNet", "EfficientNet", "MobileNetV3", "VisionTransformer", "ConvNeXt"}, "a classifier"),
-)
-"""(a class of layers that it has, what such a model is)."""
-
-
-def other_network(weights: Weights) -> str:
-    """What the model is, in words, where it is no YOLOv9."""
-    what = next((what for layers, what in OTHERS if layers & weights.layers), "another network")
-    plan = re.sub(r".*[/\\]", "", weights.plan) if weights.plan else ""
-    return f"{what} ({plan})" if plan else what

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_yolov9.checkpoint.foreign import Weights, other_network
+from edge_yolov9.checkpoint.foreign import Weights
+from edge_yolov9.checkpoint.others import OTHER_TASKS, other_network
 from edge_yolov9.errors import CheckpointError
 from edge_yolov9.model.published import Shaped
-from edge_yolov9.variants import GraphOptions
+from edge_yolov9.variants import REG_MAX, STRIDES, GraphOptions
 
 LAST = {
     "mit": r"(?P<prefix>.*?)(?P<layer>\d+)\.heads\.0\.class_conv\.2\.weight",
@@ -42,6 +43,9 @@ ENTRY = {"conv5.": "conv1.", "cv5.": "cv1.", "exit.": "entry."}
 IGNORED = re.compile(r"(^|\.)(dfl2?|anc2vec)\.")
 """Tensors that say nothing: the fixed projection 0..15 of the box bins."""
 
+LEFTOVER = re.compile(r"^aux\.")
+"""What LibreYOLO keeps of an auxiliary branch of M and C when it converts MIT YOLO's weights: parts without a head."""
+
 MAX_CLASSES = 100_000
 
 
@@ -61,16 +65,18 @@ class Graph:
         """``{key of the layout: key in the file}`` of every tensor of the model; others are not its."""
         own = {key[len(self.prefix) :]: key for key in shapes if key.startswith(self.prefix)}
         dot = "model." if self.layout == "published" else ""
-        return {f"{dot}{key}": file for key, file in own.items() if not IGNORED.search(key)}
+        rest = LEFTOVER if self.layout == "libre" and self.variant.startswith("gelan") else IGNORED
+        return {f"{dot}{key}": file for key, file in own.items() if not (IGNORED.search(key) or rest.search(key))}
 
 
 def recognize(path: Path, shapes: Mapping[str, Shaped], weights: Weights | None = None) -> Graph:
     """The graph that a file holds, by the keys that all graphs of a layout have.
 
     Raises:
-        CheckpointError: no YOLOv9 has such keys and shapes.
+        CheckpointError: no YOLOv9 of ours has such keys and shapes.
     """
-    for layout, pattern in LAST.items():
+    weights = weights or Weights({})
+    for layout, pattern in {} if weights.layers & OTHER_TASKS else LAST.items():
         matches = [match for key in shapes if (match := re.fullmatch(pattern, key))]
         if not matches:
             continue
@@ -80,15 +86,27 @@ def recognize(path: Path, shapes: Mapping[str, Shaped], weights: Weights | None 
             break
         own = {key[len(prefix) :]: tuple(value.shape) for key, value in shapes.items() if key.startswith(prefix)}
         size = _size(layout, own)
-        if size is None:
+        if size is None or any(re.match(r"\d+\.proto\.", key) for key in own):
             break
+        _check_head(path, match[0][len(prefix) :], own)
         family, auxiliary = _auxiliary(layout, own, size)
         options = GraphOptions(auxiliary=auxiliary, head="dense" if _dense(layout, own) else "published")
         return Graph(layout, prefix, f"{family}-{size}", last[0], options)
-    what = other_network(weights) if weights is not None else "another network"
     raise CheckpointError(
-        f"{path} holds {what}, not a YOLOv9: none has such keys and shapes; train one with edge-yolov9 train"
+        f"{path} holds {other_network(weights, shapes)}, not a YOLOv9 detector: none has such keys and shapes; "
+        "train one with edge-yolov9 train"
     )
+
+
+def _check_head(path: Path, last: str, own: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse a head of more levels or other bins; ``last`` is the key of the class branch's last kernel."""
+    levels = sum(re.sub(r"\.0\.(?=2\.|class_conv)", f".{level}.", last) in own for level in range(8))
+    box = own.get(last.replace("class_conv", "anchor_conv").replace("cv3.", "cv2.").replace("cls.", "box."), ())
+    known = f"{len(STRIDES)} levels and {REG_MAX} bins"
+    if levels != len(STRIDES):
+        raise CheckpointError(f"{path} holds a YOLOv9 of {levels} levels; only {known} (reg_max) are known here")
+    if box and box[0] != 4 * REG_MAX:
+        raise CheckpointError(f"{path} holds a YOLOv9 of reg_max {box[0] // 4}; only {known} (reg_max) are known here")
 
 
 def _size(layout: str, own: Mapping[str, tuple[int, ...]]) -> str | None:
@@ -116,7 +134,7 @@ def _auxiliary(layout: str, own: Mapping[str, tuple[int, ...]], size: str) -> tu
         return ("yolov9", top_down) if any(key.startswith("aux_head.") for key in own) else ("gelan", "published")
     if layout == "own":
         return ("yolov9" if any(key.startswith("auxiliary.") for key in own) else "gelan"), "published"
-    return ("yolov9" if any(re.match(r"\d+\.cv4\.\d+\.", key) for key in own) else "gelan"), "published"
+    return ("yolov9" if any(re.match(r"\d+\.cv5\.\d+\.", key) for key in own) else "gelan"), "published"
 
 
 def _dense(layout: str, own: Mapping[str, tuple[int, ...]]) -> bool:

@@ -16,7 +16,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from edge_yolov9.checkpoint.kind import EXPECTED
+from edge_yolov9.checkpoint.kind import EXPECTED, archive_kind
 from edge_yolov9.checkpoint.records import StorageRef, TensorRef
 from edge_yolov9.checkpoint.unpickle import unpickle
 from edge_yolov9.errors import CheckpointError
@@ -105,7 +105,7 @@ class ZipContainer(Container):
             raise CheckpointError(f"{path} is a TorchScript model, which is already exported; {EXPECTED}")
         pickles = [name for name in names if re.fullmatch(r"[^/]+/data\.pkl", name)]
         if len(pickles) != 1:
-            raise CheckpointError(f"{path} is a zip file but not a torch checkpoint (it holds no data.pkl)")
+            raise CheckpointError(f"{path} is {archive_kind(names)}")
         self.prefix = pickles[0].removesuffix("data.pkl")
         if f"{self.prefix}byteorder" in names and self.read("byteorder", len("little")) != b"little":
             raise CheckpointError(f"{path} was written on a big-endian machine; save it again on a little-endian one")

@@ -15,7 +15,7 @@ import pickletools
 from collections.abc import Callable, Sequence
 from typing import IO, Any, TypeVar
 
-from edge_yolov9.checkpoint.allowlist import STORAGES, is_listed
+from edge_yolov9.checkpoint.allowlist import BOUND, STORAGES, is_called, is_listed
 from edge_yolov9.checkpoint.records import Global, Inert, Key, StorageRef, TensorRef
 from edge_yolov9.errors import CheckpointError, UnsafeCheckpointError
 from edge_yolov9.text import short
@@ -118,8 +118,14 @@ class Machine:
             raise ValueError("a global without a name")
         if is_listed(module, name):
             return Global(module, name)
-        raise UnsafeCheckpointError(
-            f"{self.what}: the pickle asks for {short(f'{module}.{name}')}, which is neither a tensor nor a layer; "
+        raise self.unsafe(f"{module}.{name}")
+
+    def unsafe(self, name: str) -> UnsafeCheckpointError:
+        """The refusal of a name, with the ``getattr`` that waits for it, if one does."""
+        waiting = [one for one in self.stack if isinstance(one, Global) and (one.module, one.name) in BOUND]
+        asked = "".join(f"{one.module}.{one.name} of " for one in waiting[:1]) + short(name)
+        return UnsafeCheckpointError(
+            f"{self.what}: the pickle asks for {asked}, which is neither a tensor nor a layer; "
             "refused, nothing was run. Do not use this file unless you know who made it"
         )
 
@@ -137,6 +143,10 @@ class Machine:
         args, callee = self.stack.pop(), self.stack.pop()
         if not isinstance(callee, Global) or not isinstance(args, tuple):
             raise UnsafeCheckpointError(f"{self.what}: the pickle calls something that is no class; refused")
+        if not is_called(callee.module, callee.name) or (
+            (callee.module, callee.name) in BOUND and not _is_method(args)
+        ):
+            raise self.unsafe(f"{callee.module}.{callee.name}")
         self.stack.append(self.made(callee, args))
 
     def made(self, callee: Global, args: tuple[Any, ...]) -> Any:
@@ -262,6 +272,11 @@ class Machine:
         if at < 0 or self.memo[at] is Mark:
             raise ValueError("nothing was remembered under that number")
         self.stack.append(self.memo[at])
+
+
+def _is_method(args: tuple[Any, ...]) -> bool:
+    """Whether ``args`` of ``getattr`` are a layer and the name of a way to run it, which nothing here ever does."""
+    return len(args) == 2 and isinstance(args[0], Inert) and isinstance(args[1], str) and args[1].startswith("forward")
 
 
 def _key(item: Any, size: int) -> Any:

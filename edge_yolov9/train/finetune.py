@@ -45,6 +45,8 @@ def take_over(model: YOLOv9, path: Path, names: tuple[str, ...]) -> Taken:
         raise CheckpointError(
             f"{path} is a {checkpoint.variant}, which does not fit {model.name}; set --model to its size"
         )
+    if note := checkpoint.facts.get("source", {}).get("batchnorm"):
+        raise CheckpointError(f"{path}: its BatchNorm is {note}; give the checkpoint of before that")
     theirs, mine = checkpoint.model.state_dict(), model.state_dict()
     fits = {
         key

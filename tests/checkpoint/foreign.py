@@ -19,13 +19,23 @@ from tests.hostile import detection_model
 
 CLASSES = {
     "ultralytics.nn.tasks": ("DetectionModel",),
-    "ultralytics.nn.modules.block": ("C2f", "SPPELAN"),
-    "ultralytics.nn.modules.head": ("Detect", "Classify"),
+    "ultralytics.nn.modules.block": ("C2f", "C3", "C3k2", "A2C2f", "SPPELAN"),
+    "ultralytics.nn.modules.conv": ("Conv",),
+    "ultralytics.nn.modules.head": (
+        *("Detect", "Classify", "Segment", "Pose", "OBB", "WorldDetect", "v10Detect", "RTDETRDecoder"),
+    ),
+    "ultralytics.models.yolo.model": ("YOLO",),
+    "ultralytics.utils.callbacks.base": ("on_train_start",),
     "ultralytics.utils": ("IterableSimpleNamespace",),
     "omegaconf.dictconfig": ("DictConfig",),
     "omegaconf.listconfig": ("ListConfig",),
     "omegaconf.nodes": ("AnyNode",),
 }
+
+
+def forward_fuse(self: Any, x: Any) -> Any:
+    """The method that a folded layer is run by: a pickle keeps its name."""
+    return x
 
 
 @contextmanager
@@ -37,8 +47,9 @@ def programs() -> Iterator[dict[str, type]]:
         for end in range(1, len(parts) + 1):
             made.setdefault(".".join(parts[:end]), types.ModuleType(".".join(parts[:end])))
         for name in names:
-            base = nn.Module if path.startswith("ultralytics.nn") else object
-            setattr(made[path], name, type(name, (base,), {"__module__": path}))
+            module = path.startswith(("ultralytics.nn", "ultralytics.models"))
+            own = {"__module__": path, "forward_fuse": forward_fuse}
+            setattr(made[path], name, type(name, (nn.Module if module else object,), own))
     kept = {name: sys.modules.pop(name) for name in made if name in sys.modules}
     sys.modules.update(made)
     try:
@@ -65,10 +76,49 @@ def tensors(model: YOLOv9, layout: str, prefix: str = "") -> dict[str, Tensor]:
     return {f"{prefix}{key}": v.detach().half() if v.is_floating_point() else v.clone() for key, v in own.items()}
 
 
-def ultralytics(path: Path, model: YOLOv9, names: Any, under: str = "ema", extra: Any = None, **more: Any) -> Path:
-    """``{"model" or "ema": DetectionModel, "version": ..., "license": ...}``, the modules pickled."""
+def fused(model: YOLOv9) -> dict[str, Tensor]:
+    """The weights under published names, float32, with BatchNorm and RepConv folded as ``fuse`` of Ultralytics does."""
+    weights = {key: value.detach().double() for key, value in LAYOUTS["published"](model).items()}
+    made = {key: value for key, value in weights.items() if ".bn." not in key and ".conv.weight" not in key}
+    for key in [key for key in weights if key.endswith(".conv.weight")]:
+        block = key.removesuffix("conv.weight")
+        if f"{block}bn.weight" not in weights:  # a convolution without BatchNorm
+            made[key] = weights[key]
+            continue
+        gamma, beta, mean, var = (
+            weights[f"{block}bn.{part}"] for part in ("weight", "bias", "running_mean", "running_var")
+        )
+        gain = gamma / (var + 1e-3).sqrt()
+        kernel, bias = weights[key] * gain[:, None, None, None], beta - mean * gain
+        if block.endswith((".conv1.", ".conv2.")):  # of a RepConv
+            block, kernel = block[:-6], kernel if kernel.shape[-1] == 3 else nn.functional.pad(kernel, [1, 1, 1, 1])
+        made[f"{block}conv.weight"] = made.get(f"{block}conv.weight", 0) + kernel
+        made[f"{block}conv.bias"] = made.get(f"{block}conv.bias", 0) + bias
+    return {key: value.float() for key, value in made.items()}
+
+
+def ultralytics(
+    path: Path,
+    model: YOLOv9,
+    names: Any,
+    under: str = "ema",
+    extra: Any = None,
+    fuse: bool = False,
+    whole: str | None = None,
+    **more: Any,
+) -> Path:
+    """``{"model" or "ema": DetectionModel, "version": ..., "license": ...}``, the modules pickled.
+
+    ``fuse`` folds BatchNorm, and gives each block the bound method that it is run by from then on; ``whole`` saves the
+    module alone, in another of that class.
+    """
     with programs() as classes:
-        tree = detection_model(classes["DetectionModel"], tensors(model, "published"), names)
+        weights = fused(model) if fuse else tensors(model, "published")
+        tree = detection_model(classes["DetectionModel"], weights, names)
+        if fuse:
+            block = classes["Conv"]()
+            block.forward = block.forward_fuse
+            tree.add_module("block", block)
         args = classes["IterableSimpleNamespace"]()
         args.imgsz, args.data, args.epochs = 320, "cells.yaml", 40
         tree.args, tree.extra = args, extra
@@ -81,7 +131,14 @@ def ultralytics(path: Path, model: YOLOv9, names: Any, under: str = "ema", extra
             "license": "AGPL-3.0 License (x)",
             **more,
         }
-        torch.save({**root, under: tree}, path)
+        if whole == "YOLO":
+            holder = classes["YOLO"]()
+            holder.model, holder.callbacks = tree, {"on_train_start": [classes["on_train_start"]]}
+            torch.save(holder, path)
+        elif whole == "DataParallel":
+            torch.save(nn.DataParallel(tree), path)
+        else:
+            torch.save({**root, under: tree}, path)
     return path
 
 

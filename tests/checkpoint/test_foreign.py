@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ from edge_yolov9.errors import CheckpointError, UnsafeCheckpointError
 from edge_yolov9.model import RawHeads, YOLOv9, build
 from edge_yolov9.model.heads import branch_widths
 from edge_yolov9.model.layouts import LAYOUTS
+from edge_yolov9.train.finetune import take_over
 from edge_yolov9.variants import GraphOptions
 from tests.checkpoint import foreign
-from tests.test_unpickle import Call
+from tests.test_unpickle import attacks
 
 NAMES = ("cat", "dog")
 FILES = {
@@ -90,6 +91,20 @@ def test_libreyolo_with_and_without_auxiliary_branch(tmp_path: Path) -> None:
         assert (read.names, read.input_size, read.facts["letterbox"]) == (NAMES, (416, 416), "topleft")
 
 
+@pytest.mark.parametrize("size", "mc")
+def test_libreyolo_keeps_parts_of_a_branch_of_mit_yolo_that_are_not_read(size: str, tmp_path: Path) -> None:
+    """Seen in what LibreYOLO 1.6 converts of MIT YOLO's M and C: aux.spp is a CBLinear, and there is no aux_head."""
+    model = foreign.graph(f"gelan-{size}", 2)
+    more = {"aux.spp.conv.weight": torch.zeros(8, 8, 1, 1), "aux.elan_a4.bn.running_var": torch.ones(8)}
+    torch.save({"model": foreign.tensors(model, "libre") | more, "names": NAMES}, tmp_path / "a.pt")
+    assert same(tmp_path / "a.pt", model).variant == f"gelan-{size}"
+
+
+def test_libreyolo_states_height_and_width_where_they_differ(tmp_path: Path) -> None:
+    file = foreign.libreyolo(tmp_path / "a.pt", foreign.graph("gelan-t", 2), NAMES, imgsz_h=256, imgsz_w=416)
+    assert load(file).input_size == (256, 416)
+
+
 def test_mit_yolo_has_names_only_where_its_configuration_has_come_along(tmp_path: Path) -> None:
     model = foreign.graph("yolov9-t", 2)
     bare = foreign.mit_yolo(tmp_path / "a.pt", model)
@@ -152,6 +167,34 @@ def test_the_dense_head_prunes_folds_and_is_kept_in_our_file(tmp_path: Path) -> 
             torch.testing.assert_close(ours, folded, rtol=1e-3, atol=1e-3)
 
 
+def test_folded_weights_compute_the_same_and_are_not_trained(tmp_path: Path) -> None:
+    """With the new ``forward`` of a layer pickled by ``getattr``, as Ultralytics' ``fuse`` leaves it."""
+    model = foreign.graph("gelan-t", 2, head="dense").double()
+    file = foreign.ultralytics(tmp_path / "a.pt", model, NAMES, "model", fuse=True)
+    read, image = load(file), torch.rand(1, 3, 64, 64)
+    assert "folded" in read.facts["source"]["batchnorm"]
+    with torch.no_grad():
+        for mine, theirs in zip(model(image.double())[0], read.model(image)[0], strict=True):
+            assert (mine - theirs).abs().max() < 1e-4 * (mine.max() - mine.min())
+    with pytest.raises(CheckpointError, match="its BatchNorm is folded into the convolutions"):
+        take_over(build("gelan-t", 2, GraphOptions(head="dense")), file, NAMES)
+
+
+def test_models_inside_other_modules_are_found_with_their_names(tmp_path: Path) -> None:
+    """``torch.save(YOLO(...))``, and a model that several GPUs trained, saved whole."""
+    model = foreign.graph("gelan-t", 2, head="dense")
+    for wrapper in ("YOLO", "DataParallel"):
+        file = foreign.ultralytics(tmp_path / "a.pt", model, NAMES, whole=wrapper)
+        assert (same(file, model).names, load(file).input_size) == (NAMES, (320, 320))
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "_orig_mod.module.model.", "student."])
+def test_state_dicts_of_wrapped_models(prefix: str, tmp_path: Path) -> None:
+    model = foreign.graph("gelan-t", 2, head="dense")
+    torch.save({"state_dict": foreign.tensors(model, "published", prefix)}, tmp_path / "a.pt")
+    same(tmp_path / "a.pt", model, NAMES)
+
+
 def test_convert_keeps_it_and_info_says_whose_it_is(tmp_path: Path) -> None:
     model = foreign.graph("gelan-t", 2, head="dense")
     file = foreign.ultralytics(tmp_path / "a.pt", model, {0: "x", 1: "y"}, optimizer={"state": {}})
@@ -168,24 +211,43 @@ def test_convert_keeps_it_and_info_says_whose_it_is(tmp_path: Path) -> None:
     assert load(file).names == ("x", "y")
 
 
-def hostile(sign: Path) -> Any:
-    return Call(os.system, f"touch {sign}")
-
-
-@pytest.mark.parametrize("program", ["Ultralytics", "LibreYOLO", "MIT YOLO", "Lightning"])
-def test_files_dressed_as_those_of_a_program_run_nothing(program: str, tmp_path: Path) -> None:
-    file, sign, model = tmp_path / "evil.pt", tmp_path / "sign", foreign.graph("gelan-t", 2)
+def dressed(program: str, file: Path, payload: bytes) -> Path:
+    """A file of a program with a hostile pickle, whole, among what the program keeps."""
+    model, marker = foreign.graph("gelan-t", 2), "marker-of-the-test"
     if program == "Ultralytics":
-        foreign.ultralytics(file, model, NAMES, extra=hostile(sign))
+        foreign.ultralytics(file, model, NAMES, extra=marker)
+    elif program == "Ultralytics, train_args":
+        foreign.ultralytics(file, model, NAMES, train_args={"data": marker})
     elif program == "LibreYOLO":
-        foreign.libreyolo(file, model, NAMES, train_args=hostile(sign))
+        foreign.libreyolo(file, model, NAMES, config=marker)
     elif program == "MIT YOLO":
-        foreign.mit_yolo(file, model, note=hostile(sign))
+        foreign.mit_yolo(file, model, note=marker)
     else:
-        foreign.lightning(file, model, callbacks={"c": hostile(sign)})
-    with pytest.raises(UnsafeCheckpointError, match=r"posix\.system.*Do not use this file"):
-        load(file, NAMES)
-    assert not sign.exists()
+        foreign.lightning(file, model, NAMES, callbacks={"c": marker})
+    with zipfile.ZipFile(file) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    (name,) = (name for name in parts if name.endswith("/data.pkl"))
+    text = b"X" + len(marker).to_bytes(4, "little") + marker.encode()
+    assert parts[name].count(text) == 1
+    body = payload.removeprefix(b"\x80\x02").removeprefix(b"\x80\x04").removesuffix(b".")
+    parts[name] = parts[name].replace(text, body)
+    with zipfile.ZipFile(file, "w") as archive:
+        for part, data in parts.items():
+            archive.writestr(part, data)
+    return file
+
+
+DRESSES = ("Ultralytics", "Ultralytics, train_args", "LibreYOLO", "MIT YOLO", "Lightning")
+
+
+@pytest.mark.parametrize("program", DRESSES)
+def test_files_dressed_as_those_of_a_program_run_nothing(program: str, tmp_path: Path) -> None:
+    sign = tmp_path / "sign"
+    for payload, named in attacks(sign).values():
+        with pytest.raises(UnsafeCheckpointError, match=r"Do not use this file") as refusal:
+            load(dressed(program, tmp_path / "evil.pt", payload), NAMES)
+        assert named in str(refusal.value)
+        assert not sign.exists()
 
 
 @pytest.mark.parametrize(
@@ -193,34 +255,21 @@ def test_files_dressed_as_those_of_a_program_run_nothing(program: str, tmp_path:
 )
 def test_functions_of_a_known_program_are_refused(name: bytes, tmp_path: Path) -> None:
     (tmp_path / "evil.pt").write_bytes(b"\x80\x02c" + name + b"\nX\x01\x00\x00\x00a\x85R.")
-    with pytest.raises(UnsafeCheckpointError, match="refused, nothing was run"):
+    with pytest.raises(UnsafeCheckpointError, match=r"refused, nothing was run\. Do not use this file"):
         load(tmp_path / "evil.pt")
 
 
-def test_other_networks_are_named(tmp_path: Path) -> None:
-    path = tmp_path / "a.pt"
-    for layer, says in (("C2f", "a YOLOv8 model (yolov8n.yaml)"), ("Classify", "a classifier of Ultralytics")):
-        with foreign.programs() as classes:
-            tree = classes["DetectionModel"]()
-            tree.model = torch.nn.Sequential(classes[layer]())
-            tree.model.register_parameter("weight", torch.nn.Parameter(torch.zeros(1)))
-            tree.yaml = {"yaml_file": "yolov8n.yaml"}
-            torch.save({"model": tree}, path)
-        with pytest.raises(CheckpointError) as refusal:
-            load(path)
-        assert says in str(refusal.value)
-        assert "not a YOLOv9" in str(refusal.value)
-        assert "Do not use" not in str(refusal.value)
-    torch.jit.trace(torch.nn.Conv2d(3, 3, 1), torch.zeros(1, 3, 8, 8)).save(str(path))
-    with pytest.raises(
-        CheckpointError, match="a TorchScript model, which is already exported; expected the checkpoint"
-    ):
-        load(path)
-    for content, says in (
-        (b"\x1c\x00\x00\x00TFL3" + bytes(90), "a TFLite model"),
-        (b"ftrt" + bytes(90), "a TensorRT engine"),
-        (b'\x08\x00\x00\x00{"a":1}ftrt' + bytes(90), "a TensorRT engine of Ultralytics"),
-    ):
-        path.write_bytes(content)
-        with pytest.raises(CheckpointError, match=says):
-            load(path)
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"\x80\x02cbuiltins\ngetattr\nX\x01\0\0\0aX\x07\0\0\0forward\x86R.",
+        b"\x80\x02cbuiltins\ngetattr\ncultralytics.nn.tasks\nDetectionModel\n)\x81X\x09\0\0\0__class__\x86R.",
+        b"\x80\x02cbuiltins\ngetattr\ncultralytics.nn.tasks\nDetectionModel\nX\x07\0\0\0forward\x86R.",
+        b"\x80\x02cbuiltins\ngetattr\ncultralytics.nn.tasks\nDetectionModel\n)\x81X\x07\0\0\0forward\x86R)R.",
+    ],
+)
+def test_getattr_names_the_forward_of_a_layer_and_nothing_else(payload: bytes, tmp_path: Path) -> None:
+    """Neither of text, of another attribute or of a class; and what it names is not called."""
+    (tmp_path / "evil.pt").write_bytes(payload)
+    with pytest.raises(UnsafeCheckpointError, match=r"getattr|calls something that is no class"):
+        load(tmp_path / "evil.pt")
