@@ -54,6 +54,8 @@ def prepare(folder: Path) -> None:
             edge_yolov9(folder, "compile", DEMO, *words, "-o", name)
         edge_yolov9(folder, "detect", name, "images", "--json", f"here-{name}.json")
     edge_yolov9(folder, "val", "tflite-int8", "--data", "data.yaml", "--json", "here-val.json")
+    scored = ("--data", "data.yaml", "--detections-only", "--seconds", 1)
+    edge_yolov9(folder, "report", "tflite-int8", *scored, "-o", "here")
     edge_yolov9(folder, "detect", "tflite-int8", "film.avi", "--json", "here-film.json")
 
 
