@@ -529,6 +529,11 @@ def test_home_is_known(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made.write_text("train: ~/images/train\nval: ~/images/val\nnames: [red, green]\n")
     with pytest.raises(DataError, match=f"write {made.parent}/images/val"):
         read_data(made, ("val",))
+    (made.parent / "here").mkdir()
+    for path in ("~", "$HOME"):
+        (made.parent / "here" / "d.yaml").write_text(f"path: {path}/images\nval: val\nnames: [red, green]\n")
+        with pytest.raises(DataError, match=rf"path .* does not exist; .*write {made.parent}/images"):
+            read_data(made.parent / "here" / "d.yaml", ("val",))
 
 
 def test_numbers_are_folders(made: Path) -> None:

@@ -149,7 +149,9 @@ class Dataset:
         place = self.root / item
         if not is_folder(self.root) and not (is_folder(place) or is_file(place)):
             beside = self.file.parent / item
-            tip = "; it is beside the file: leave path out" if is_folder(beside) or is_file(beside) else ""
+            written = str(self.root).removeprefix(f"{self.file.parent}/")
+            there = is_folder(beside) or is_file(beside)
+            tip = "; it is beside the file: leave path out" if there else hint(written, self.file.parent)
             raise DataError(f"{brief(self.file)}: path {brief(self.root)} does not exist{tip}")
         return place
 
