@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 import pytest
 
+from edge_yolov9.compiler import calibration
 from edge_yolov9.data import load_data, read_data
 from edge_yolov9.data.reader import survey as read_all
 from edge_yolov9.errors import DataError
-from edge_yolov9.report.predictions import labelled
+from edge_yolov9.report.predictions import labelled, unlabelled
 from edge_yolov9.train.check import splits, survey
 from tests.train.made import make_data
 
@@ -415,6 +416,24 @@ def test_linked_images_count_as_copies_do(made: Path) -> None:
     image(made).rename(far)
     image(made).symlink_to(far)
     assert labelled(made, "val").keys == images.keys
+
+
+def test_pictures_without_their_labels_are_the_same_ones(made: Path) -> None:
+    """For a report that is scored elsewhere, and for calibration: a missing picture, one spelled twice, one broken."""
+    image(made, "003.png").write_bytes(b"broken")
+    names = ("000.png", "../val/000.png", "gone.png", "001.png", "003.png")
+    (made.parent / "val.txt").write_text("".join(f"images/val/{name}\n" for name in names))
+    made.write_text("train: val.txt\nval: val.txt\nnames: [red, green]\n")
+    said: list[str] = []
+    alone = unlabelled(made, "val", tell=said.append)
+    assert alone.keys == labelled(made, "val").keys == ("000.png", "001.png")
+    assert {line.partition(" x ")[2].partition(":")[0] for line in said} == {
+        "image that is missing",
+        "image that is listed twice",
+        "image that does not decode",
+    }
+    chosen = calibration.usable(calibration.choose(made, 9, 0, (64, 64), ("red", "green")))
+    assert sorted(path.name for path in chosen.paths) == ["000.png", "001.png"]
 
 
 @pytest.mark.parametrize(

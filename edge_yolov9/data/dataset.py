@@ -79,16 +79,17 @@ class Dataset:
         )
         return Split(name, self.names, tuple(records))
 
-    def image_paths(self, name: str) -> tuple[Path, ...]:
-        """The images of ``name`` in a fixed order, whether or not they are labelled.
+    def image_paths(self, name: str, missing_ok: bool = False) -> tuple[Path, ...]:
+        """The images of ``name`` in a fixed order, labelled or not; ``missing_ok`` as for :meth:`split`.
 
         Raises:
             DataError: no such split, it is empty, or a file is missing.
         """
         entry = self._entry(name)
         if isinstance(entry, dict):
-            return tuple(record.path for record in self._annotated(name, entry).images)
-        return self._listed(name, entry)
+            return tuple(record.path for record in self._annotated(name, entry, missing_ok).images)
+        paths = self._listed(name, entry, missing_ok)
+        return paths if any(map(is_file, paths)) else self._listed(name, entry)  # says which are missing
 
     def _entry(self, name: str) -> Any:
         entry = self.splits.get(name)
@@ -184,10 +185,10 @@ def load_data(path: str | Path) -> Dataset:
     return Dataset(file, names, file.parent / root, entries, keypoint_numbers(file, content.get("kpt_shape")))
 
 
-def image_paths(source: str | Path, split: str = "train") -> tuple[Path, ...]:
+def image_paths(source: str | Path, split: str = "train", missing_ok: bool = False) -> tuple[Path, ...]:
     """Images alone, e.g. for calibration: of a split of a DATA file, of a folder (with its subfolders), or of a list.
 
-    In natural order, whatever the file system or the list says.
+    In natural order, whatever the file system or the list says. With ``missing_ok`` some may be missing.
 
     Raises:
         CalibrationError: the folder or list holds no image.
@@ -195,8 +196,10 @@ def image_paths(source: str | Path, split: str = "train") -> tuple[Path, ...]:
     """
     path = Path(source)
     if path.suffix.lower() in YAML_SUFFIXES and not is_folder(path):
-        return tuple(sorted(load_data(path).image_paths(split), key=natural_order))
-    paths = expand(path, path.parent, "images")
+        return tuple(sorted(load_data(path).image_paths(split, missing_ok), key=natural_order))
+    paths = expand(path, path.parent, "images", missing_ok)
+    if paths and not any(map(is_file, paths)):
+        paths = expand(path, path.parent, "images")  # says which are missing
     if not paths:
         raise CalibrationError(
             f"{brief(path)} holds no image; expected files ending in {', '.join(sorted(IMAGE_SUFFIXES))}"

@@ -15,6 +15,20 @@ from edge_yolov9.text import brief
 DRIVE = re.compile(r"[A-Za-z]:[/\\]")
 
 
+class Spelling:
+    """One name for each file, however its folder is spelled; a link to a file is a file of its own."""
+
+    def __init__(self) -> None:
+        self._folders: dict[Path, str] = {}
+
+    def __call__(self, path: Path) -> tuple[str, str]:
+        """(folder without links, name)."""
+        folder = path.parent
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder)
+        return self._folders[folder], path.name
+
+
 def label_file(image: Path) -> Path | None:
     """Where the YOLO labels of an image are, or None."""
     for candidate in (expected_label(image), image.with_suffix(".txt")):

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from edge_yolov9.data.checks.check import Checked, check, fault
 from edge_yolov9.data.dataset import Dataset, load_data
-from edge_yolov9.data.findings import SAME, Finding, Findings, Tell
+from edge_yolov9.data.findings import REPEATED, SAME, Finding, Findings, Tell
 from edge_yolov9.data.look import CountProgress, Look, look, look_at
+from edge_yolov9.data.places import Spelling
 from edge_yolov9.data.reading import is_file
 from edge_yolov9.data.records import Split
 from edge_yolov9.errors import DataError
@@ -108,12 +109,16 @@ def usable_images(
     """
     found = Findings()
     kept, seen = [], dict[str, Path]()
+    spelling, named = Spelling(), set[tuple[str, str]]()
     for path, seen_as in zip(paths, look_at(paths), strict=True):
         if seen_as.fault:
             found.add(fault(path, seen_as, what))
+        elif (name := spelling(path)) in named:
+            found.add(Finding(REPEATED, what, path))
         elif once and (first := seen.setdefault(seen_as.digest, path)) != path:
             found.add(Finding(SAME, what, path, detail=f"as {first.name}", remedy="it counts once"))
         else:
+            named.add(name)
             kept.append((path, seen_as))
     found.settle(strict, tell)
     if not kept:

@@ -74,7 +74,7 @@ def unlabelled(data: Path, split: str, strict: bool = False, tell: Tell = lambda
     Raises:
         DataError: there is none, or a file is missing.
     """
-    images = usable_images(image_paths(data, split), split, strict=strict, tell=tell)
+    images = usable_images(image_paths(data, split, missing_ok=True), split, strict=strict, tell=tell)
     return ImageSet(data.name, split, tuple(path for path, _ in images), None)
 
 

@@ -92,7 +92,9 @@ def choose(
     file = Path(source)
     try:
         is_data = file.suffix.lower() in YAML_SUFFIXES and not file.is_dir()
-        paths = sorted(load_data(file).image_paths("train") if is_data else image_paths(file))
+        data = load_data(file) if is_data else None
+        listed = data.image_paths("train", missing_ok=True) if data else image_paths(file, missing_ok=True)
+        paths = sorted(listed)  # usable() names those that are missing
     except DataError as error:
         raise CalibrationError(f"no calibration images: {error}") from None
     if not paths:

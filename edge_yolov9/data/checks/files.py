@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge_yolov9.data import findings
 from edge_yolov9.data.findings import Finding, Findings
-from edge_yolov9.data.places import expected_label
+from edge_yolov9.data.places import Spelling, expected_label
 from edge_yolov9.data.records import ImageRecord, Split
 from edge_yolov9.images import IMAGE_SUFFIXES
 from edge_yolov9.text import brief
@@ -37,13 +37,9 @@ def listed_once(split: str, records: Sequence[ImageRecord], found: Findings) -> 
     """The images, each file once: a list may spell one in two ways. A COCO file that has two entries for one is
     malformed."""
     seen: dict[tuple[str, str], ImageRecord] = {}
-    folders: dict[Path, str] = {}
+    spelling = Spelling()
     for record in records:
-        folder = record.path.parent
-        if folder not in folders:
-            folders[folder] = os.path.realpath(folder)
-        key = folders[folder], record.path.name
-        first = seen.setdefault(key, record)
+        first = seen.setdefault(spelling(record.path), record)
         if first is record:
             continue
         if record.annotated is None:
