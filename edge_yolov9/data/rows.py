@@ -72,51 +72,46 @@ class Forms:
 
 
 def forms_of(rows: list[list[str]]) -> Forms:
-    """Count rows of more than five words, which are numbers."""
-    total = Forms()
-    for words in rows:
-        total += _form(words)
-    return total
-
-
-def _form(words: list[str]) -> Forms:
-    count = len(words)
-    numbers = np.array(words[1:], np.float64)
-    points = numbers.reshape(-1, 2)
-    centre, size, rest = points[0], points[1], points[2:]
-    box = bool((size > 0).all() and (centre - size / 2 >= -INSIDE).all() and (centre + size / 2 <= 1 + INSIDE).all())
-    third = numbers[6::3] if (count - 5) % 3 == 0 else None
-    seven = box and count == 7 and words[6].lstrip("-").isdecimal()
+    """Count the long rows of a file: more than five words each, which are numbers. Rows of several lengths are
+    polygons whatever they look like."""
+    lengths = {len(words) for words in rows}
+    if len(lengths) != 1:
+        return Forms(len(rows))
+    (count,) = lengths
+    numbers = np.array([words[1:] for words in rows], np.float64)
+    points = numbers.reshape(len(rows), -1, 2)
+    centre, size = points[:, 0], points[:, 1]
+    low, high = centre - size / 2, centre + size / 2
+    box = ((size > 0) & (low >= -INSIDE) & (high <= 1 + INSIDE)).all(axis=1)
+    seen = (points[:, 2:] != 0).any(axis=2)  # 0, 0 stands for a keypoint that was not seen
+    near = (np.abs(points[:, 2:] - centre[:, None]) <= size[:, None] / 2 + INSIDE).all(axis=2)
+    whole = np.array([count == 7 and words[6].lstrip("-").isdecimal() for words in rows])
+    triples = (count - 5) % 3 == 0
     return Forms(
-        rows=1,
+        rows=len(rows),
         length=count,
-        boxes=int(box and _within(rest, centre, size)),
-        polygons=int(_compact(points)),
-        ids=int(seven),
-        visible=int(box and third is not None and bool(np.isin(third, (0, 1, 2)).all())),
-        corners=int(count == 9 and _rectangle(points)),
+        boxes=int((box & (near | ~seen).all(axis=1)).sum()),
+        polygons=int(_compact(points).sum()),
+        ids=int((box & whole).sum()),
+        visible=int((box & np.isin(numbers[:, 6::3], (0, 1, 2)).all(axis=1)).sum()) if triples else 0,
+        corners=int(_rectangles(points).sum()) if count == 9 else 0,
     )
 
 
-def _within(points: NDArray[np.float64], centre: NDArray[np.float64], size: NDArray[np.float64]) -> bool:
-    """Whether points lie in a box; 0, 0 stands for a point that was not seen."""
-    seen = points[(points != 0).any(axis=1)]
-    return bool((np.abs(seen - centre) <= size / 2 + INSIDE).all())
+def _compact(points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(N,) whether the second of the points (N, K, 2) lies no farther from the others than they are apart; 0, 0 is none
+    of them."""
+    others = np.delete(points, 1, axis=1)
+    unseen = (others == 0).all(axis=2, keepdims=True)
+    low = np.where(unseen, np.inf, others).min(axis=1)
+    high = np.where(unseen, -np.inf, others).max(axis=1)
+    reach = NEAR * (high - low).max(axis=1, keepdims=True)
+    second = points[:, 1]
+    return np.asarray(((second >= low - reach) & (second <= high + reach)).all(axis=1) | unseen.all(axis=(1, 2)))
 
 
-def _compact(points: NDArray[np.float64]) -> bool:
-    """Whether the second point lies no farther from the others than they are apart; 0, 0 is none of them."""
-    others = np.delete(points, 1, axis=0)
-    others = others[(others != 0).any(axis=1)]
-    if not len(others):
-        return True
-    low, high = others.min(axis=0), others.max(axis=0)
-    reach = NEAR * float((high - low).max())
-    return bool((points[1] >= low - reach).all() and (points[1] <= high + reach).all())
-
-
-def _rectangle(points: NDArray[np.float64]) -> bool:
-    """Whether four points go around a parallelogram whose sides are not upright."""
-    sides = np.diff(points, axis=0)
-    closed = bool((np.abs(points[0] + points[2] - points[1] - points[3]) <= 0.01).all())
-    return closed and bool((np.abs(sides).min(axis=1) > 0.005).any())
+def _rectangles(points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(N,) whether four points (N, 4, 2) go around a parallelogram whose sides are not upright."""
+    sides = np.abs(np.diff(points, axis=1))
+    closed = np.abs(points[:, 0] + points[:, 2] - points[:, 1] - points[:, 3]).max(axis=1) <= 0.01
+    return np.asarray(closed & (sides.min(axis=2) > 0.005).any(axis=1))
