@@ -129,7 +129,7 @@ def test_the_age_of_the_newest_is_bounded(pause: float) -> None:
 
 def test_a_result_is_replaced_or_dropped_once_it_is_stale() -> None:
     now = 0.0
-    results = NewestOnly(0.1, clock=lambda: now)
+    results = NewestOnly(lambda: now)
     with Stream(Opened(Newest(frames())), [Lane(Session(), Postprocess.of(MANIFEST))], DecodeOptions(0.3)) as stream:
         _, detections = next(stream)
     assert detections.times is not None
@@ -138,11 +138,11 @@ def test_a_result_is_replaced_or_dropped_once_it_is_stale() -> None:
     results.put(0, first)
     results.put(1, second)
     now = detections.times.captured + took + 0.149
-    results.discard_stale()
+    results.discard_stale(0.1)
     assert (results.dropped, results.take(), results.take()) == (1, second, None)
     results.put(2, first)
     now += 0.002
-    results.discard_stale()
+    results.discard_stale(0.1)
     assert (results.dropped, results.take()) == (2, None)
 
 
@@ -161,7 +161,7 @@ def test_an_error_waits_to_be_heard_also_where_only_the_newest_counts(detector: 
 
 def test_no_frame_is_read_while_an_error_waits() -> None:
     source = Opened(Newest(frames()), "live")
-    exchange = Exchange(source, NewestOnly(0.1))
+    exchange = Exchange(source, NewestOnly())
     number, frame = exchange.pull() or pytest.fail("there is a frame")
     exchange.put(number, Result(frame, error=InferenceError("not numbers")))
     pulled: SimpleQueue[object] = SimpleQueue()

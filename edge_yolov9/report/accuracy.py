@@ -80,6 +80,7 @@ class FloatSection(Scores):
 
 
 Float = FloatSection | None
+"""Type of the field ``float`` below, in whose class the name stands for the field."""
 
 
 @dataclass(frozen=True)

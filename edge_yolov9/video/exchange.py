@@ -45,7 +45,7 @@ class InOrder:
         """Keep the result of frame ``number``."""
         self._results[number] = result
 
-    def discard_stale(self) -> None:
+    def discard_stale(self, _period: float) -> None:
         """Nothing grows stale where every frame counts."""
 
     def take(self) -> Result | None:
@@ -62,11 +62,11 @@ class InOrder:
 class NewestOnly:
     """The newest result: it replaces one that nobody has taken. For one worker, and one thread at a time."""
 
-    def __init__(self, period: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """``period`` is that of the frames, in seconds of ``clock``."""
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """``clock`` gives seconds, those of the results' times."""
         self.dropped = 0
         """Results that were replaced, or too old when they were asked for."""
-        self.period, self._clock = period, clock
+        self._clock = clock
         self._result: Result | None = None
 
     def wants(self, _pulled: int) -> bool:
@@ -78,10 +78,10 @@ class NewestOnly:
         self.dropped += self._result is not None
         self._result = result
 
-    def discard_stale(self) -> None:
-        """Drop a result that has waited too long to be called the newest; called when the consumer asks."""
+    def discard_stale(self, period: float) -> None:
+        """Drop a result that has waited too long to be the newest; frames come every ``period`` seconds."""
         times = self._result and self._result.detections and self._result.detections.times
-        if times and self._clock() - times.captured > times.finished - times.started + FRESH * self.period:
+        if times and self._clock() - times.captured > times.finished - times.started + FRESH * period:
             self._result = None
             self.dropped += 1
 
@@ -145,7 +145,7 @@ class Exchange:
     def take(self) -> Result | None:
         """The next result, when it is there; None when there are no more."""
         with self._changed:
-            self._results.discard_stale()
+            self._results.discard_stale(1 / self.source.frame_rate)
             result: Result | None = None
             while not self._closed and (result := self._results.take()) is None:
                 if self._ended and self._results.is_last(self._pulled):

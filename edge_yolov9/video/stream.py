@@ -51,8 +51,7 @@ class Stream(Closing):
         """The frame that was delivered last, with its name, index and timestamp."""
         self._tracker = tracker
         newest = source.latest
-        self._results = NewestOnly(1 / source.frame_rate, clock) if newest else InOrder(LEAD * len(lanes))
-        self._exchange = Exchange(source, self._results)
+        self._exchange = Exchange(source, NewestOnly(clock) if newest else InOrder(LEAD * len(lanes)))
         threads = [
             threading.Thread(target=_work, args=(self._exchange, lane, options, clock), name="detect", daemon=True)
             for lane in (lanes[:1] if newest else lanes)
@@ -75,8 +74,6 @@ class Stream(Closing):
         return self
 
     def __next__(self) -> tuple[Image, Detections]:
-        if isinstance(self._results, NewestOnly):
-            self._results.period = 1 / self.source.frame_rate
         result = self._exchange.take()
         if result is None:
             self.close()

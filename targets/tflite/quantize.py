@@ -38,11 +38,11 @@ def to_int8(model: Path, plan: Plan, image: NDArray[np.uint8], input_tensor: str
     if lost := [name for name in made if name not in pairs or pairs[name] not in plan.graph.group]:
         raise CompileError(f"{len(lost)} tensors of the LiteRT graph are not in the plan, the first is {lost[0]}")
     ranges = {input_tensor: _range(0.0, 255.0)}
-    for name, other in pairs.items():
-        chosen = plan.range_of(other)
+    for name, in_plan in pairs.items():
+        chosen = plan.range_of(in_plan)
         ranges[name] = _range(chosen.low, chosen.high)
     floats = plan.graph.floats(plan.floating)
-    stay = {name for name, other in pairs.items() if other in floats}
+    stay = {name for name, in_plan in pairs.items() if in_plan in floats}
     if plan.graph.inputs[0] in floats:
         stay.add(input_tensor)
     skipped = [outputs[0] for inputs, outputs in operators(model) if stay & {*inputs, *outputs}]

@@ -23,7 +23,7 @@ LIMITS = 2.0 ** -np.arange(1, 15)
 """Shares of an output channel's largest weight at which its weights may be cut."""
 
 GAIN = 0.1
-"""Noise left over that makes a cut worth having."""
+"""Share of the rounding noise that a cut may leave at most, to be worth having."""
 
 
 def limit(graph: Graph, stats: Mapping[str, TensorStats], scheme: QuantizationScheme) -> dict[str, Array]:

@@ -19,28 +19,28 @@ OUTLIER = 4.0
 """A channel this many times as large as the group's ninth decile is a candidate."""
 
 GAIN = 0.5
-"""Noise left over that makes a scale worth having."""
+"""Share of the noise that a scale may leave at most, to be worth having."""
 
 Readers = dict[tuple[str, int], list[tuple[str, int]]]
 """(tensor, channel) -> (weights, input channel) of every convolution that reads it."""
 
 
 def equalize(
-    graph: Graph, stats: Mapping[str, TensorStats], weights: Mapping[str, Array], scheme: QuantizationScheme
+    graph: Graph, stats: Mapping[str, TensorStats], matters: Mapping[str, Array], scheme: QuantizationScheme
 ) -> tuple[dict[str, Array], int]:
     """``{initializer: new value}`` of kernels and biases, and how many channels were scaled.
 
     Args:
         graph: the float graph.
         stats: its tensors on calibration images.
-        weights: importance of every tensor's channels.
+        matters: importance of every tensor's channels.
         scheme: what the runtime computes in.
     """
     producers = {graph.inner.get(node.output[0], node.output[0]): node for node in graph.convolutions}
     readers, mixed = trace(graph)
     changed: dict[str, Array] = {}
     count = 0
-    ranges = choose(graph, stats, weights, scheme)["per tensor"]
+    ranges = choose(graph, stats, matters, scheme)["per tensor"]
     groups: dict[str, list[str]] = defaultdict(list)
     for name in graph.measured:
         groups[graph.group[name]].append(name)

@@ -53,7 +53,7 @@ def round_up(steps: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def choose(
-    graph: Graph, stats: Mapping[str, TensorStats], weights: Mapping[str, Array], scheme: QuantizationScheme
+    graph: Graph, stats: Mapping[str, TensorStats], importance: Mapping[str, Array], scheme: QuantizationScheme
 ) -> dict[str, dict[str, Range]]:
     """``{rule: {group: range}}`` for min-max, percentile 99.99, MSE, and the best of them for each group on its own.
 
@@ -61,6 +61,7 @@ def choose(
 
     The noise of a range is measured on the samples: variance of what is lost per channel (its mean goes into the
     biases, see ``correct``), behind the activation where the tensor goes into one, times the channel's importance.
+    A group is the tensors that share a scale; ``importance`` is (channels,) by the name of a tensor.
     """
     members: dict[str, list[str]] = defaultdict(list)
     for name in graph.measured:
@@ -68,7 +69,7 @@ def choose(
     by_rule: dict[str, dict[str, Range]] = defaultdict(dict)
     for group, names in members.items():
         low, high = extremes(graph, stats, names)
-        noise = _Noise(graph, stats, weights, names, scheme)
+        noise = _Noise(graph, stats, importance, names, scheme)
         widest = Range(low, high, "min-max")
         rules = {"min-max": widest, "percentile 99.99": widest, "mse": widest}
         if not fixed(graph, names[0]) and names[0] not in graph.outputs:
@@ -82,7 +83,7 @@ def choose(
 
 
 def fixed(graph: Graph, name: str) -> bool:
-    """Pixels and gates, whose range is known to be [0, 1]."""
+    """Whether a tensor holds pixels or gates, whose range is known to be [0, 1]."""
     return name in graph.inputs or any(node.op_type in GATES and name in node.output for node in graph.nodes)
 
 
@@ -104,30 +105,31 @@ class _Noise:
         self,
         graph: Graph,
         stats: Mapping[str, TensorStats],
-        weights: Mapping[str, Array],
+        importance: Mapping[str, Array],
         names: list[str],
         scheme: QuantizationScheme,
     ) -> None:
         self._scheme = scheme
-        self._parts = [_part(graph, stats, weights, name) for name in names]
+        self._parts = [_part(graph, stats, importance, name) for name in names]
 
     def __call__(self, candidate: Range) -> float:
         total = 0.0
-        for values, function, after, weight in self._parts:
-            lost = function(candidate.rounded(values, self._scheme)) - after
-            total += float(lost.var(axis=0) @ weight)
+        for samples, function, after, matters in self._parts:
+            lost = function(candidate.rounded(samples, self._scheme)) - after
+            total += float(lost.var(axis=0) @ matters)
         return total
 
 
 def _part(
-    graph: Graph, stats: Mapping[str, TensorStats], weights: Mapping[str, Array], name: str
+    graph: Graph, stats: Mapping[str, TensorStats], importance: Mapping[str, Array], name: str
 ) -> tuple[Array, Callable[[Array], Array], Array, Array]:
-    values = stats[name].samples
+    """A tensor's samples (N, channels), the activation behind it, what that gives, and (channels,) importance."""
+    samples = stats[name].samples
     function = activation(graph, name)
-    weight = weights.get(graph.inner.get(name, name))
-    if weight is None:
-        weight = np.ones(values.shape[1], np.float32)
-    return values, function, function(values), weight
+    matters = importance.get(graph.inner.get(name, name))
+    if matters is None:
+        matters = np.ones(samples.shape[1], np.float32)
+    return samples, function, function(samples), matters
 
 
 def _percentile(

@@ -1,4 +1,4 @@
-"""Where INT8 goes in a float ONNX graph of folded convolutions.
+"""Where INT8 goes in a float ONNX graph of folded convolutions. A pair is QuantizeLinear and DequantizeLinear.
 
     every convolution's input    INT8, its weights INT8 per output channel, its bias float (or int32)
     residual Add                 pair on the skip operand only; the other comes straight out of the fused kernel
@@ -130,7 +130,7 @@ def read(model: onnx.ModelProto, scheme: QuantizationScheme) -> Graph:
     root = _shared_scales(nodes, constants)
     group = {name: root.get(name, name) for name in order if name in touched}
     measured = tuple(name for name in group if name not in moved)
-    return Graph(model, frozenset(edges), group, measured, constants, _activations(nodes, constants))
+    return Graph(model, frozenset(edges), group, measured, constants, _activations(nodes))
 
 
 def count_readers(nodes: list[NodeProto]) -> dict[str, int]:
@@ -174,7 +174,8 @@ def _shared_scales(nodes: list[NodeProto], constants: Mapping[str, NDArray[np.ge
     return {name: min(together) for name, together in members.items()}
 
 
-def _activations(nodes: list[NodeProto], constants: Mapping[str, NDArray[np.generic]]) -> dict[str, str]:
+def _activations(nodes: list[NodeProto]) -> dict[str, str]:
+    """``{tensor inside an activation: what comes out of it}``: what goes in, and the gate."""
     gates = {node.output[0]: node.input[0] for node in nodes if node.op_type in GATES}
     inner: dict[str, str] = {}
     for node in nodes:
