@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -99,6 +100,7 @@ class Lane:
         self.turn = Turn()
         """Held while a frame is on its way; a caller who needs several steps without another frame between holds it."""
         self._session: Session | None = session
+        self._process = os.getpid()
         self._size = postprocess.input_size
         self.finish = postprocess
         """Raw maps, their placement and options to detections in pixels of the frame."""
@@ -113,6 +115,7 @@ class Lane:
             InputError: the frame is of another type or shape.
             InferenceError: the runtime failed, the model gave NaN, or the lane is closed.
         """
+        self._check_process()  # the turn may have been another thread's when the process forked
         with self.turn:
             return self.finish(*self.run(frame), options)
 
@@ -160,8 +163,19 @@ class Lane:
             raise InferenceError("this Detector is closed; open the bundle again")
         return self._session
 
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise InferenceError(
+                "this Detector was opened before a fork, which its threads do not survive; open the bundle here"
+            )
+
     def close(self) -> None:
-        """Free the runtime, after the frame under way. Calling it twice does no harm."""
+        """Free the runtime, after the frame under way. Calling it twice does no harm.
+
+        A forked process leaves it alone: it belongs to the one that opened it.
+        """
+        if os.getpid() != self._process:
+            return
         with self.turn:
             session, self._session = self._session, None
             if session is not None:

@@ -279,3 +279,4 @@ def _until_interrupted(source: Source) -> Iterator[None]:
     except KeyboardInterrupt:
         if not source.live:
             raise
+        source.hurry()

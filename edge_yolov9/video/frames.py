@@ -51,6 +51,8 @@ class Frames(ABC):
     """Frames per second, as far as that is known."""
     total: int | None = None
     """How many frames to expect, as far as that is known."""
+    patience: float = 5.0
+    """Seconds that closing waits for a read under way; the reading thread frees the device when it returns."""
 
     def __iter__(self: T) -> T:
         return self

@@ -57,7 +57,7 @@ class Latest(Frames):
             return self._newest.pop()
 
     def stop(self) -> None:
-        """End the reading; waits for the read under way, five seconds at most."""
+        """End the reading; waits for the read under way, ``patience`` at most."""
         self._stop.set()
         self._frames.stop()
         with self._changed:
@@ -65,7 +65,7 @@ class Latest(Frames):
             self._newest.clear()
             self._changed.notify_all()
         if self._thread is not threading.current_thread():
-            self._thread.join(timeout=5)
+            self._thread.join(timeout=self.patience)
 
     def _read(self) -> None:
         try:

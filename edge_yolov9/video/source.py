@@ -98,6 +98,15 @@ class Source(Closing):
         """``frame``, or the one that has replaced it meanwhile; does not wait."""
         return self._frames.fresher(frame)
 
+    def hurry(self) -> None:
+        """Let :meth:`close` wait a moment only for a read that hangs: the process ends."""
+        self._frames.patience = 0.2
+
+    @property
+    def patience(self) -> float:
+        """Seconds that closing waits for a read under way."""
+        return self._frames.patience
+
     def close(self) -> None:
         """Free the camera or file; a thread that reads it comes to an end. Calling it twice does no harm.
 
@@ -105,7 +114,7 @@ class Source(Closing):
         """
         self._closed = True
         self._frames.stop()
-        if self._reading.acquire(timeout=5):
+        if self._reading.acquire(timeout=self._frames.patience):
             self._frames.close()
             self._reading.release()
 

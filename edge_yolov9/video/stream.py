@@ -121,4 +121,4 @@ def _stop(exchange: Exchange, threads: Sequence[threading.Thread]) -> None:
     exchange.close()
     for thread in threads:
         if thread.ident is not None and thread is not threading.current_thread():
-            thread.join(timeout=5)
+            thread.join(timeout=exchange.source.patience)

@@ -49,7 +49,7 @@ def open_sessions(bundle: Bundle, threads: int | None, count: int) -> list[OnnxS
 
     Args:
         bundle: a checked bundle; ``manifest.extra["portable"]`` names its ONNX file where that is not the model.
-        threads: CPU threads of all sessions together; all physical cores when None.
+        threads: CPU threads of all sessions together; :func:`edge_yolov9.system.cpu.cores` when None.
         count: how many sessions.
 
     Raises:
@@ -61,8 +61,9 @@ def open_sessions(bundle: Bundle, threads: int | None, count: int) -> list[OnnxS
     trial.trust(bundle, "onnx", lambda: structure.check(data))
     options = ort.SessionOptions()
     options.log_severity_level = 3  # errors only
-    if threads is not None or count > 1:
-        options.intra_op_num_threads = max(1, (threads or cores()) // count)
+    # left to itself it counts the machine's cores, and pins its threads to them, allowed or not
+    options.intra_op_num_threads = max(1, (threads or cores()) // count)
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # between frames
     try:
         model = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except FAILURES as error:

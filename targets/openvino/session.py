@@ -17,6 +17,7 @@ from edge_yolov9.bundle import Bundle
 from edge_yolov9.errors import BundleError, InferenceError
 from edge_yolov9.registry import Session, trial
 from edge_yolov9.registry.extra import shared_extra
+from edge_yolov9.system.cpu import stated_limit
 from edge_yolov9.text import logger
 
 from . import structure
@@ -42,7 +43,8 @@ def open_sessions(bundle: Bundle, threads: int | None, count: int) -> list[OpenV
 
     Args:
         bundle: a checked bundle.
-        threads: CPU threads of all sessions together; all physical cores when None.
+        threads: CPU threads of all sessions together; OpenVINO's choice among the allowed cores when None, no
+            more than a cgroup's quota or OMP_NUM_THREADS says.
         count: how many sessions.
 
     Raises:
@@ -148,8 +150,9 @@ def _properties(bundle: Bundle, device: str, threads: int | None, count: int) ->
             properties["NUM_STREAMS"] = count
     if bundle.manifest.precision == "fp32":
         properties["INFERENCE_PRECISION_HINT"] = "f32"  # otherwise CPUs with AMX compute in bfloat16
-    if threads is not None and device == "CPU":
-        properties["INFERENCE_NUM_THREADS"] = threads
+    wanted = threads or stated_limit()
+    if wanted is not None and device == "CPU":
+        properties["INFERENCE_NUM_THREADS"] = wanted
     return properties
 
 
