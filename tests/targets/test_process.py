@@ -13,11 +13,12 @@ from tests.conftest import ROOT
 
 CHILD = """
 import json, os, sys, time
-import numpy as np
-from edge_yolov9 import Detector, InferenceError
-
 allowed = {int(cpu) for cpu in sys.argv[2].split(",")}
 os.sched_setaffinity(0, allowed)
+import numpy as np
+from edge_yolov9 import Detector
+from edge_yolov9.errors import InferenceError
+
 frame = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
 with Detector(sys.argv[1]) as detect:
     for _ in range(3):
