@@ -45,6 +45,7 @@ class Kind:
 
 JSON = Kind("JSON", lambda data: data.lstrip()[:1] in (b"{", b"["))
 CHECKPOINT = Kind("checkpoint of edge-yolov9", lambda data: b'"edge-yolov9 checkpoint"' in data)
+SIGNATURE = Kind("signature of minisign", lambda data: data.startswith(b"untrusted comment: "))
 RECIPE = Kind("recipe of calibration select", lambda data: data.startswith(b"# Written by edge-yolov9 calibration"))
 
 
@@ -72,11 +73,11 @@ def check_file(
             return
         if file.is_dir() or file.name in ("", ".."):
             raise InputError(f"cannot write {option} {file}: name a file in a folder that can be written")
-        _check_place(option, file, file.parent)
+        check_place(option, file, file.parent)
         if new_bundle is not None and _resolved(file).is_relative_to(new_bundle.resolve()):
             raise InputError(f"{option} {file} lies in the bundle that is written; choose another folder")
         refuse_input(option, file, inputs)
-        _refuse_other_kind(option, file, kind)
+        refuse_other_kind(option, file, kind)
         tidy(file.parent)
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links; a zero in the name
         raise InputError(f"cannot write {option} {file}: {getattr(error, 'strerror', None) or error}") from None
@@ -97,7 +98,7 @@ def make_folder(option: str, path: Path, names: Iterable[str] = (), inputs: Inpu
     """
     try:
         folder = followed(path)
-        _check_place(option, path, folder)
+        check_place(option, path, folder)
         for name in names:
             refuse_input(option, folder / name, inputs)
         folder.mkdir(parents=True, exist_ok=True)
@@ -216,8 +217,13 @@ def refuse_input(option: str, file: Path, inputs: Inputs) -> None:
             raise InputError(f"{option} {file} would replace the input {given}; choose another name")
 
 
-def _refuse_other_kind(option: str, file: Path, kind: Kind) -> None:
-    """Refuse a file whose content is not of the kind that is written: its name is a slip."""
+def refuse_other_kind(option: str, file: Path, kind: Kind) -> None:
+    """Refuse a file whose content is not of the kind that is written: its name is a slip.
+
+    Raises:
+        InputError: it is of another kind.
+        OSError: it cannot be read.
+    """
     if not file.exists() or file.is_symlink():
         return
     with open_regular(file) as opened:
@@ -227,8 +233,12 @@ def _refuse_other_kind(option: str, file: Path, kind: Kind) -> None:
         raise InputError(f"{option} {file} is there and no {kind.name}; choose another name, or first: {typed}")
 
 
-def _check_place(option: str, shown: Path, folder: Path) -> None:
-    """Refuse a folder in a bundle, and one that cannot be made or written."""
+def check_place(option: str, shown: Path, folder: Path) -> None:
+    """Refuse a folder in a bundle, and one that cannot be made or written; ``shown`` is what the user gave.
+
+    Raises:
+        InputError: it is such a folder.
+    """
     bundle = enclosing(folder)
     if bundle is not None:
         raise InputError(f"{option} {shown} lies in the bundle {bundle}, which is complete; choose another folder")

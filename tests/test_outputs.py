@@ -11,9 +11,12 @@ from click.testing import CliRunner
 
 from edge_yolov9.cli import main
 from edge_yolov9.cli.common.output import JsonLines, check_writable, write_json
+from edge_yolov9.cli.common.saving import Saver
 from edge_yolov9.data.inputs import files_of
 from edge_yolov9.errors import InputError
 from edge_yolov9.outputs import CHECKPOINT, JSON, RECIPE, RECORD, Kind, OwnFiles, check_file, make_folder
+from edge_yolov9.video.frames import Iterated
+from edge_yolov9.video.source import Source
 from tests.test_bundle import PLAIN
 from tests.test_files import names
 from tests.test_folders import make, snapshot
@@ -114,6 +117,12 @@ def test_what_cannot_be_written_is_one_line_and_makes_nothing(tmp_path: Path) ->
             make_folder("-o", tmp_path / folder)
     check_file("--json", tmp_path / "new" / "folder" / "out.json")
     assert names(tmp_path) == ["circle", "dangling", "file"]
+
+
+def test_pictures_into_a_circle_of_links_are_refused_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "circle").symlink_to("circle")
+    with pytest.raises(InputError, match="circle"):
+        Saver(tmp_path / "circle", Source("a/film.avi", "video", Iterated(iter(()))))
 
 
 def test_a_link_to_a_folder_is_followed(tmp_path: Path) -> None:

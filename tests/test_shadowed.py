@@ -51,6 +51,7 @@ VERBS = {
     "verify": "verify BUNDLE --key key.pub",
     "info of a checkpoint": "info CHECKPOINT",
     "convert": "convert CHECKPOINT -o out.safetensors",
+    "data": "data DATA",
     "calibration select": "calibration select --data DATA -n 4 -o out.toml",
 }
 SLOW = {
@@ -147,8 +148,11 @@ def test_by_python_m_nothing_is_loaded_but_what_python_itself_loads_first(
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-def test_the_shadows_run_where_somebody_looks_for_them(python: str, folder: Path) -> None:
+def test_the_shadows_run_where_somebody_looks_for_them(
+    python: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The control: without us, they run."""
+    monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
     subprocess.run([python, "-c", "import json"], cwd=folder, check=False, capture_output=True)
     assert "json" in (folder / "ran").read_text()
     opencv = "import sys; del sys.path[0]; import cv2, subprocess; sys.exit(subprocess.run(['/bin/true']).returncode)"

@@ -188,6 +188,15 @@ def test_processes_that_measure_a_signed_bundle_check_it_again(bundle: Path, key
             child.run(module, settings, object, lambda text: None)
 
 
+def test_signing_writes_no_key_into_a_bundle_and_replaces_no_other_file(bundle: Path, keys: tuple[Path, Path]) -> None:
+    result = CliRunner().invoke(main, ["sign", "--new-key", str(bundle / "key")])
+    assert "lies in the bundle" in result.output
+    (bundle / SIGNATURE).write_text("mine")
+    result = CliRunner().invoke(main, ["sign", str(bundle), "--key", str(keys[0])])
+    assert "is there and no signature of minisign" in result.output
+    assert (bundle / SIGNATURE).read_text() == "mine"
+
+
 def test_compiling_again_replaces_a_signed_bundle(bundle: Path, keys: tuple[Path, Path]) -> None:
     signing.sign(bundle, keys[0])
     make(bundle, b"newer")

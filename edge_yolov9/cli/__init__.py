@@ -5,6 +5,7 @@ A verb reads its options and prints; the work lies in the other rooms, what verb
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -76,10 +77,12 @@ class Verbs(click.Group):
         except OSError as error:  # a library that does not load, or standard output has gone, or its disk is full
             if import_fault(error):
                 raise _one_line(error) from error
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            with contextlib.suppress(OSError):  # standard output is none of the system's
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             if isinstance(error, BrokenPipeError):
                 ctx.exit(1)
-            raise click.ClickException(str(error)) from error
+            place = "" if error.filename is None else f"{error.filename}: "
+            raise click.ClickException(f"{place}{error.strerror or error}") from error
 
 
 def _one_line(error: Exception) -> Exception:

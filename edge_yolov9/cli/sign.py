@@ -24,12 +24,17 @@ def sign(bundle: Path | None, key: Path | None, new_key: Path | None) -> None:
     The device opens it with Detector(bundle, key="FILE.pub") or detect --key FILE.pub.
     """
     from edge_yolov9.bundle import read, signing
+    from edge_yolov9.bundle.manifest import SIGNATURE
+    from edge_yolov9.outputs import SIGNATURE as KIND
+    from edge_yolov9.outputs import check_place, refuse_other_kind
 
     if new_key is not None and bundle is None and key is None:
+        check_place("--new-key", new_key, new_key.parent)
         secret, public = signing.new_key(new_key)
         echo(f"{secret}: keep it secret; {public}: give it to the devices")
         return
     if bundle is None or key is None or new_key is not None:
         raise click.UsageError("expected BUNDLE --key FILE, or --new-key FILE alone")
     read(bundle)
+    refuse_other_kind("the signature", bundle / SIGNATURE, KIND)
     echo(f"{signing.sign(bundle, key)}: signed")

@@ -6,7 +6,10 @@ import threading
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from edge_yolov9.cli import main
+from edge_yolov9.cli.common import output
 from edge_yolov9.cli.common.output import JsonLines, check_writable, write_json
 from edge_yolov9.errors import InputError
 
@@ -76,4 +79,49 @@ def test_a_full_disk_is_one_line(tmp_path):
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-m", "edge_yolov9", "targets"]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert (done.returncode, done.stderr) == (1, "Error: [Errno 28] No space left on device\n")
+    assert (done.returncode, done.stderr) == (1, "Error: No space left on device\n")
+
+
+def test_a_pipe_that_nobody_reads_is_an_error_and_one_with_a_reader_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "READER_S", 0.1)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(InputError, match="nobody reads this pipe"):
+        write_json([1], pipe)
+    with pytest.raises(InputError, match="nobody reads this pipe"):
+        JsonLines(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_json([1], pipe)
+    with JsonLines(pipe) as entries:
+        entries.write({"a": 1})
+    assert os.read(reader, 100) == b'[\n  1\n]\n{"a": 1}\n'
+    os.close(reader)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "info LONG",
+        "val LONG --data d.yaml",
+        "detect LONG x.jpg",
+        "report LONG -o out",
+        "detect x x.jpg --key LONG",
+        "info x --json LONG",
+        "report compare LONG LONG",
+        "sign LONG --key LONG",
+        "convert LONG -o x",
+        "train --resume LONG",
+        "visualize LONG -o out --figure 6",
+        "compile LONG --target onnx -o LONG",
+        "LONG",
+    ],
+)
+def test_an_error_names_what_was_given_in_less_than_300_characters(words: str) -> None:
+    for long in ("x" * 5000, "y/" * 2400):
+        result = CliRunner().invoke(main, [long if word == "LONG" else word for word in words.split()])
+        assert result.exit_code in (1, 2)
+        last = result.output.strip().splitlines()[-1]
+        assert last.startswith("Error: ")
+        assert len(last) < 300

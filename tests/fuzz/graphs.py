@@ -28,7 +28,7 @@ from edge_yolov9.errors import EdgeYoloError
 
 NUMBERS = (0, -1, 1, 2, 3, 7, 64, 255, 1 << 15, 10**6, (1 << 31) - 1, -(1 << 31), 1 << 31, 1 << 62, -(1 << 63))
 SECONDS = 30
-"""How long one graph may take."""
+"""How long one graph may take, of the processor's time."""
 GIGABYTES = 8
 
 Made = tuple[dict[str, bytes], Callable[[], None]]
@@ -235,7 +235,8 @@ def _opened(mutant: Mutant) -> str:
         resource.setrlimit(resource.RLIMIT_AS, (GIGABYTES << 30, GIGABYTES << 30))
         for handle in (1, 2):
             os.dup2(os.open(os.devnull, os.O_WRONLY), handle)
-        signal.alarm(SECONDS)
+        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))  # a machine may be busy
+        signal.alarm(20 * SECONDS)
         code = 1
         try:
             from edge_yolov9.registry import open_session

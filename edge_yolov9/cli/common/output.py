@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -13,6 +15,9 @@ from edge_yolov9.errors import InputError
 from edge_yolov9.files import open_partial, put_in_place, write_whole
 from edge_yolov9.system.folders import is_stream
 from edge_yolov9.text import json_text
+
+READER_S = 10.0
+"""How long a pipe waits for somebody who reads it."""
 
 
 def write_json(data: Any, path: str | Path) -> None:
@@ -43,8 +48,29 @@ def _into_stream(file: Path, text: str) -> None:
     if os.path.samestat(file.stat(), os.fstat(1)):
         click.echo(text, nl=False)
         return
-    with file.open("a", encoding="utf-8") as stream:
+    with _open_stream(file) as stream:
         stream.write(text)
+
+
+def _open_stream(file: Path) -> TextIO:
+    """Open a device or pipe for appending.
+
+    Raises:
+        OSError: it cannot be written, or nobody reads the pipe within READER_S.
+    """
+    end = time.monotonic() + READER_S
+    while True:
+        try:
+            handle = os.open(file, os.O_WRONLY | os.O_APPEND | getattr(os, "O_NONBLOCK", 0))
+            break
+        except OSError as error:
+            if error.errno != errno.ENXIO or not file.is_fifo():
+                raise
+            if time.monotonic() > end:
+                raise OSError(errno.ENXIO, "nobody reads this pipe") from None
+            time.sleep(0.05)
+    os.set_blocking(handle, True)
+    return os.fdopen(handle, "w", encoding="utf-8", buffering=1)
 
 
 class JsonLines:
@@ -60,7 +86,7 @@ class JsonLines:
         file = Path(path)
         try:
             if is_stream(file):
-                self._file = file.open("a", encoding="utf-8", buffering=1)
+                self._file = _open_stream(file)
                 return
             file.parent.mkdir(parents=True, exist_ok=True)
             handle, partial = open_partial(file)

@@ -40,7 +40,7 @@ class Saver:
         sources: list[Path] = []
         if source.kind in ("image", "folder", "video"):
             home = path if source.kind == "folder" else path.parent
-            if home.resolve() == folder.resolve():
+            if os.path.realpath(home) == os.path.realpath(folder):  # of a circle of links, too
                 raise InputError(f"--save {folder} would replace the source; choose another folder")
             sources = image_files(path) if source.kind == "folder" else [path]
         named = source.kind == "video" and path.is_file()

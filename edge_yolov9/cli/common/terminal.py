@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,9 @@ from contextlib import contextmanager
 import click
 
 from edge_yolov9.text import CLEAR_LINE, lines, printable
+
+LONGEST_ERROR = 280
+LONG_WORD = re.compile(r"\S{84,}")
 
 
 def echo(text: object, err: bool = False) -> None:
@@ -27,11 +31,18 @@ def live(text: object) -> None:
         click.echo(f"{CLEAR_LINE}{printable(text)}", err=True, nl=False)
 
 
+def bounded(message: str) -> str:
+    """An error message whose long words, paths as a rule, lose their middle where it is longer than LONGEST_ERROR."""
+    if len(message) <= LONGEST_ERROR:
+        return message
+    return LONG_WORD.sub(lambda word: f"{word.group()[:40]}...{word.group()[-40:]}", message)
+
+
 @contextmanager
 def printable_errors() -> Iterator[None]:
     """Click's own errors quote what the user gave, which a shell may have taken from file names."""
     try:
         yield
     except click.ClickException as error:
-        error.__dict__["message"] = lines(error.message)  # final for type checkers
+        error.__dict__["message"] = bounded(lines(error.message))  # final for type checkers
         raise
