@@ -217,8 +217,18 @@ def verbs(data: Path, out: Path, strict: bool = False) -> dict[str, str]:
     return said
 
 
+def nothing(data: Path) -> None:
+    for file in labels(data):
+        file.write_text("")
+
+
 @pytest.mark.parametrize(
-    ("change", "says"), [(few_bits, "multiply them by 16"), (tracks, "a confidence and a track id")]
+    ("change", "says"),
+    [
+        (nothing, "no object is labelled in the val split"),
+        (few_bits, "multiply them by 16"),
+        (tracks, "a confidence and a track id"),
+    ],
 )
 def test_what_is_fatal_in_one_verb_is_fatal_in_all(
     change: Callable[[Path], None], says: str, few: Path, tmp_path: Path

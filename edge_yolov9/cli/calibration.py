@@ -47,9 +47,11 @@ def select(data: Path, split: str, number: int, seed: int, strict: bool, output:
     from edge_yolov9.data import read_data
     from edge_yolov9.data.inputs import files_of
     from edge_yolov9.outputs import RECIPE, check_file
+    from edge_yolov9.scoring.accuracy import check_labelled
 
     check_file("-o", output, lambda: files_of(data), kind=RECIPE)
     images = read_data(data, (split,), strict=strict, tell=tell, progress=looking).splits[split]
+    check_labelled(images, data)
     chosen, folder = choose(images, data.stem, number, seed)
     recipe.write(chosen, output)
     echo(f"{output}: {len(chosen.images)} images; use --calibration {output}={folder}")

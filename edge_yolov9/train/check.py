@@ -49,6 +49,7 @@ def survey(train: Split, val: Split, progress: CountProgress | None = None) -> S
     pictures = tuple(_picture(record) for record in records)
     text = "\n".join([_counts(training), _counts(validation), *(f"  {group.level.value}: {group}" for group in found)])
     if not any(len(p.boxes) for p in pictures):
+        found.settle(strict=False, tell=lambda line: None)  # an error says why, as for other commands
         first = next((f": {group}" for group in found), "")
         raise DataError(f"the {len(train)} images of {train.name} hold no usable object; training needs some{first}")
     digest = hashlib.sha256()

@@ -13,8 +13,9 @@ import torch
 
 from edge_yolov9.checkpoint import load
 from edge_yolov9.data import Split, load_data
-from edge_yolov9.errors import DataError, EdgeYoloError, InputError
+from edge_yolov9.errors import EdgeYoloError, InputError
 from edge_yolov9.model import YOLOv9, build
+from edge_yolov9.scoring.accuracy import check_labelled
 from edge_yolov9.text import CLEAR_LINE, printable
 from edge_yolov9.train import pictures
 from edge_yolov9.train.check import splits, survey
@@ -131,8 +132,7 @@ def _run(request: Request, settings: Settings, data: Path, group: Group, held: E
     checked = survey(train, val, looking)
     say(checked.summary)
     checked.findings.settle(request.strict, lambda line: None)  # the summary has every line
-    if not checked.val.images:
-        raise DataError(f"no image of {val.name} can be used; validation needs some")
+    check_labelled(checked.val, data)
     model, facts = _model(request, settings, dataset.names, say)
     check_batch(
         model,
