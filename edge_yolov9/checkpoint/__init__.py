@@ -221,6 +221,8 @@ def _convert(
     model = build(graph.variant, graph.num_classes, graph.options)
     copy_tensors(model, own(model), tensors)
     weights.program = PROGRAMS.get(graph.layout, weights.program)
+    if "ema" in graph.prefix:
+        weights.weights = f"{weights.weights}, {graph.prefix.rstrip('.')}"
     notes = ({"names": why} if why else {}) | ({"batchnorm": NOTE} if folded else {})
     facts = {"source": weights.source(path) | notes, **weights.facts}
     if weights.licence is not None:

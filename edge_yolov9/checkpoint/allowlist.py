@@ -43,7 +43,24 @@ STORAGES = {
 }
 """Storage class -> name of the torch dtype."""
 
-BUILTINS = ("set", "frozenset", "dict", "list", "tuple", "int", "float", "str", "bool", "complex", "bytearray", "slice")
+BUILTINS = (
+    *(
+        "set",
+        "frozenset",
+        "dict",
+        "list",
+        "tuple",
+        "int",
+        "float",
+        "str",
+        "bool",
+        "complex",
+        "bytearray",
+        "slice",
+        "bytes",
+    ),
+    *("long", "unicode", "xrange", "range", "object"),  # what protocol 2 calls int, str and range
+)
 
 VALUES = {
     *(("torch", name) for name in ("Size", "device", *STORAGES, *STORAGES.values())),

@@ -166,7 +166,11 @@ def lightning(path: Path, model: YOLOv9, names: Any = None, ema: YOLOv9 | None =
                 return made
 
             listed = record("ListConfig", _content=[record("AnyNode", _val=name) for name in names])
-            size = record("ListConfig", _content=[record("AnyNode", _val=side) for side in (320, 256)])
+            size = record(
+                "ListConfig",
+                _metadata=[int, str, dict, Any],
+                _content=[record("AnyNode", _val=side) for side in (320, 256)],
+            )
             content = {"dataset": record("DictConfig", _content={"class_list": listed}), "image_size": size}
             root["hyper_parameters"] = {"cfg": record("DictConfig", _content=content)}
         torch.save(root, path)

@@ -116,6 +116,7 @@ def test_mit_yolo_has_names_only_where_its_configuration_has_come_along(tmp_path
         load(bare, ("a", "b", "c"))
     read = same(foreign.lightning(tmp_path / "b.ckpt", foreign.graph("yolov9-t", 2), NAMES, ema=model), model)
     assert (read.names, read.input_size) == (NAMES, (256, 320))
+    assert read.facts["source"]["weights"] == "state_dict, ema.model"
 
 
 @pytest.mark.parametrize("wrap", [lambda t: t, lambda t: {"model": t}, lambda t: {"model_state_dict": t}])
