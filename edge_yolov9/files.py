@@ -23,6 +23,8 @@ from edge_yolov9.typed import from_json as from_json
 PARTIAL = re.compile(r"\.(.*)\.edge-yolov9-[0-9a-f]{16}(?:\.mp4)?", re.DOTALL)
 """Name of a file or folder that is being written: ``.NAME.edge-yolov9-<16 hex digits>``, beside NAME."""
 
+LARGEST_TOML = 1 << 26
+"""Bytes of a TOML file; a recipe of 10^5 images has 12 MB."""
 NAME_BYTES = 255
 """Longest file name of the usual file systems."""
 
@@ -175,5 +177,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     except ModuleNotFoundError:
         raise TargetError(f'reading {path.name} on Python 3.10 needs: pip install "edge-yolov9[compile]"') from None
-    content: dict[str, Any] = toml.loads(path.read_text(encoding="utf-8-sig"))
+    try:
+        content: dict[str, Any] = toml.loads(read_regular(path, LARGEST_TOML).decode("utf-8-sig"))
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
     return content

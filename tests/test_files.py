@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from typing import Any, Literal
 import pytest
 
 from edge_yolov9 import files
-from edge_yolov9.files import from_json, write_json, write_whole
+from edge_yolov9.files import from_json, read_toml, write_json, write_whole
 
 
 @contextmanager
@@ -230,3 +231,14 @@ def test_a_message_stays_short_and_printable_whatever_was_given() -> None:
 def test_no_object_is_one_line() -> None:
     with pytest.raises(ValueError, match=r"x\.json: it must be an object, got None"):
         from_json(Outer, None, "x.json")
+
+
+def test_a_toml_file_that_is_nested_or_large_without_end_is_an_error(tmp_path: Path) -> None:
+    pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    file = tmp_path / "recipe.toml"
+    file.write_text(f"a = {'[' * 100_000}")
+    with pytest.raises(ValueError, match="nested"):
+        read_toml(file)
+    os.truncate(file, 1 << 36)  # sparse
+    with pytest.raises(OSError, match="expected"):
+        read_toml(file)

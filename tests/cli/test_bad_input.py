@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -208,3 +209,14 @@ def test_the_real_process_prints_one_line(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("Error: ")
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x87", None])
+def test_a_file_of_names_that_is_no_text_or_too_large_is_one_line(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "names.txt"
+    file.write_bytes(content or b"")
+    if content is None:
+        os.truncate(file, 1 << 36)  # sparse
+    result = CliRunner().invoke(main, ["convert", "x.pt", "--names", str(file), "-o", "y.safetensors"])
+    assert result.exit_code == 2
+    assert f"Error: Invalid value for '--names': cannot read {file}" in result.output
