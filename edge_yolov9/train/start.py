@@ -16,6 +16,7 @@ from edge_yolov9.data import Split, load_data
 from edge_yolov9.errors import EdgeYoloError, InputError
 from edge_yolov9.model import YOLOv9, build
 from edge_yolov9.scoring.accuracy import check_labelled
+from edge_yolov9.system.imports import import_fault
 from edge_yolov9.text import CLEAR_LINE, printable
 from edge_yolov9.train import pictures
 from edge_yolov9.train.check import splits, survey
@@ -168,11 +169,8 @@ def _draw(folder: Folder, history: Sequence[Mapping[str, float]], val: Split, im
     try:
         pictures.outcome(folder, history, val, imgsz)
         say(f"figures and pictures: {folder.path}")
-    except ImportError as error:
-        package = (error.name or "").partition(".")[0]
-        say(f'no figures: {package} is not installed; run: pip install "edge-yolov9[train]"')
-    except EdgeYoloError as error:
-        say(f"no figures: {error}")
+    except (EdgeYoloError, ImportError) as error:
+        say(f"no figures: {import_fault(error) or error}")
 
 
 def _model(request: Request, settings: Settings, names: tuple[str, ...], say: Any) -> tuple[YOLOv9, dict[str, Any]]:
