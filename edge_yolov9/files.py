@@ -100,8 +100,11 @@ def put_in_place(partial: Path, path: Path, mode: int | None = None) -> None:
     """Rename a filled file of :func:`open_partial` to ``path``, with the permissions of what it replaces.
 
     Raises:
-        OSError: it cannot be renamed; what stood at ``path`` still does.
+        OSError: it cannot be renamed, or a device, pipe or socket stands there; what stood at ``path`` still does.
     """
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_IFMT(path.stat().st_mode) not in (stat.S_IFREG, stat.S_IFDIR):  # root could replace /dev/null
+            raise OSError(errno.EINVAL, "it is a pipe, device or socket; expected a file", str(path))
     with contextlib.suppress(FileNotFoundError):
         old = path.lstat()
         if mode is None and stat.S_ISREG(old.st_mode):

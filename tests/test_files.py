@@ -48,6 +48,17 @@ def test_a_link_is_replaced_and_what_it_points_to_stays(tmp_path: Path) -> None:
     assert names(tmp_path) == ["dangling", "link", "victim"]
 
 
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    """Root could: its /dev/null would be a file from then on."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "link"):
+        with pytest.raises(OSError, match="pipe, device or socket"):
+            write_whole(tmp_path / name, b"new")
+    assert stat.S_ISFIFO((tmp_path / "pipe").lstat().st_mode)
+    assert names(tmp_path) == ["link", "pipe"]
+
+
 def test_other_names_of_the_replaced_file_keep_the_old_content(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("old")
     os.link(tmp_path / "a", tmp_path / "b")
