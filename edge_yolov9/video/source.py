@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -17,6 +18,7 @@ from edge_yolov9.errors import SourceError
 from edge_yolov9.images import IMAGE_SUFFIXES, image_files, read_image
 from edge_yolov9.system.closing import Closing
 from edge_yolov9.text import printable, shown
+from edge_yolov9.video import capture, pyav
 from edge_yolov9.video.address import PIPELINE, Address, read_address
 from edge_yolov9.video.capture import Capture, OpenCVCapture, open_film, open_url
 from edge_yolov9.video.frames import Frame as Frame
@@ -199,12 +201,24 @@ def _from_address(address: Address, latest: bool | None, status: Callable[[Statu
     elif PIPELINE.search(text):
         open_capture, live = partial(open_pipeline, text, address.short), not ENDS.search(text)
     elif re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
-        open_capture = partial(open_url, text, address.short, address.hint)
+        open_capture = partial(_open_stream, text, address.short, address.hint)
     elif DEVICE.match(text):
         open_capture = partial(OpenCVCapture, address.short, text, cv2.CAP_V4L2)
     else:
         raise _no_source(address)
     return _captured(open_capture, address, latest, status, live)
+
+
+def _open_stream(url: str, name: str, hint: str) -> Capture:
+    """By PyAV where that is here and the stream is live, else by OpenCV."""
+    if pyav.installed():
+        start = time.monotonic()
+        try:
+            return pyav.PyAVCapture(url, name)
+        except SourceError as error:
+            if time.monotonic() - start > capture.OPEN_SECONDS / 2:  # it would take as long again
+                raise SourceError(f"{error}; check that it is reachable{hint}") from None
+    return open_url(url, name, hint)
 
 
 def _open_camera(name: str, index: str) -> Capture:
