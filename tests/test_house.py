@@ -19,7 +19,8 @@ PROBE = """
 import edge_yolov9, edge_yolov9.targets, edge_yolov9.calibration
 from edge_yolov9 import registry
 import edge_yolov9.targets.openvino.session, edge_yolov9.targets.jetson.session
-print(edge_yolov9.__file__, edge_yolov9.targets.__path__[0], *(len(registry.boards(name)) for name in registry.TARGETS))
+boards = (len(registry.boards(name)) for name in registry.TARGETS)
+print(edge_yolov9.__file__, edge_yolov9.targets.__path__[0], *boards, sep="\\n")
 """
 
 
@@ -27,7 +28,7 @@ def probe(cwd: Path, **env: str) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-c", PROBE], capture_output=True, text=True, check=True, cwd=cwd, env={**os.environ, **env}
     )
-    return done.stdout.split()
+    return done.stdout.splitlines()
 
 
 def tracked() -> list[str]:
