@@ -14,6 +14,7 @@ from edge_yolov9.data.findings import Finding, Findings
 from edge_yolov9.data.look import CountProgress
 from edge_yolov9.data.reader import listed_split
 from edge_yolov9.errors import DataError
+from edge_yolov9.text import short
 from edge_yolov9.train.dataset import Picture
 
 
@@ -77,11 +78,17 @@ def _picture(record: ImageRecord) -> Picture:
     return Picture(record.path, rows.astype(np.float32), kept)
 
 
+MOST_NAMED = 100
+"""Classes that the summary counts one by one."""
+
+
 def _counts(checked: Checked) -> str:
     """One line of what trains or is scored."""
     count: Counter[int] = Counter()
     for record in checked.split.images:
         count.update(record.class_id[~record.iscrowd].tolist())
     empty = sum(len(record.class_id) == 0 for record in checked.split.images)
-    each = ", ".join(f"{name} {count[i]}" for i, name in enumerate(checked.split.names))
+    names = checked.split.names
+    each = ", ".join(f"{short(name, 40)} {count[i]}" for i, name in enumerate(names[:MOST_NAMED]))
+    each += f", and {len(names) - MOST_NAMED} classes more" if len(names) > MOST_NAMED else ""
     return f"{checked.split.name}: {checked.listed} images ({empty} without objects); {each}"

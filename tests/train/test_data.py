@@ -234,3 +234,11 @@ def test_missing_images_are_listed_and_left_out(form: str, tmp_path: Path) -> No
     assert [picture.path.name for picture in found.pictures] == ["000.png", "001.png"]
     with pytest.raises(DataError, match="gone"):
         load_data(data).split("train")
+
+
+def test_the_summary_of_ten_thousand_classes_is_not_a_book(tmp_path: Path) -> None:
+    names = tuple(f"class {index}" for index in range(10_000))
+    data = make_data(tmp_path / "data", names=names)
+    summary = survey(*splits(load_data(data))).summary
+    assert "and 9900 classes more" in summary
+    assert all(len(line) < 2500 for line in summary.splitlines())
