@@ -26,7 +26,7 @@ LEAST_IOU = 0.1
 """IoU of a sure box with the prediction of its track, at least."""
 LEAST_IOU_UNSURE = 0.5
 """IoU of an unsure box: here the place is most of the evidence."""
-LEAST_IOU_TENTATIVE = 0.1
+LEAST_IOU_TENTATIVE = 0.2
 """IoU of the second sighting that confirms a track: nobody knows yet how fast the object is."""
 LEAST_IOU_CLASS = 0.5
 """IoU of a box of another class than its track."""
