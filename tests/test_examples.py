@@ -142,7 +142,7 @@ def test_camera_app_in_a_window_obeys_keys(bundle: Path, tmp_path: Path) -> None
 
 
 def test_people_counter(bundle: Path, film: Path) -> None:
-    words = ("--name", "WBC", "--confidence", 0.5, "--line", "0.5,1,0.5,0", "--zone", "0.6,0,1,0,1,1,0.6,1")
+    words = ("--name", "WBC", "--confidence", 0.54, "--line", "0.5,1,0.5,0", "--zone", "0.6,0,1,0,1,1,0.6,1")
     done = run("people_counter.py", bundle, film, *words)
     crossings = [line.split(" ", 1)[1] for line in done.stdout.splitlines()[:-1]]
     assert [re.sub(r" in the zone.*", "", line) for line in crossings] == [
@@ -150,7 +150,7 @@ def test_people_counter(bundle: Path, film: Path) -> None:
         "WBC #2 in: 2 in, 0 out, 0",
         "WBC #3 out: 2 in, 1 out, 0",
     ]
-    assert done.stdout.splitlines()[-1] == "total: 2 in, 1 out, 0 in the zone, 3 entered"
+    assert done.stdout.splitlines()[-1] == "total: 2 in, 1 out, 0 in the zone, 2 entered"
     assert "takes one of RBC, WBC, Platelets" in run("people_counter.py", bundle, film, code=1).stderr
 
 
