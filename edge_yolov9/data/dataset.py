@@ -12,7 +12,7 @@ holds no object.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,8 @@ class Dataset:
     """Numbers behind the box in a row of keypoints, as ``kpt_shape`` says; 0 without."""
     loose: bool = False
     """Whether paths of lists begin in a folder that need not be there."""
+    _read: dict[tuple[str, bool], Split] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Splits of annotation files, which are read once."""
 
     def split(self, name: str, missing_ok: bool = False) -> Split:
         """The images of ``name`` with their ground truth.
@@ -99,6 +101,12 @@ class Dataset:
         return entry
 
     def _annotated(self, name: str, entry: dict[Any, Any], missing_ok: bool = False) -> Split:
+        key = name, missing_ok
+        if key not in self._read:
+            self._read[key] = self._read_annotated(name, entry, missing_ok)
+        return self._read[key]
+
+    def _read_annotated(self, name: str, entry: dict[Any, Any], missing_ok: bool) -> Split:
         """A split whose annotations are a COCO file, or a folder of Pascal VOC's XML files."""
         fine = {"images", "annotations"} <= set(entry) <= {"images", "annotations", "list"}
         if not fine or not all(isinstance(value, str) for value in entry.values()):

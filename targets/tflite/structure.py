@@ -20,7 +20,8 @@ _U64: Callable[[bytes, int], tuple[Any, ...]] = struct.Struct("<Q").unpack_from
 
 ITEM_BYTES = {0: 4, 1: 2, 2: 4, 3: 1, 9: 1}
 """Bytes per element by TensorType: FLOAT32, FLOAT16, INT32, UINT8, INT8. No other occurs."""
-QUANTIZED = (3, 9)
+FLOAT32, FLOAT16, INT32, UINT8, INT8 = ITEM_BYTES
+QUANTIZED = (UINT8, INT8)
 MOST_ELEMENTS = 1 << 28
 LONGEST_SIDE = 1 << 14
 LONGEST_STEP = 1024
@@ -40,27 +41,31 @@ class Rule:
     """Slots of the options that must be from 1 to LONGEST_STEP."""
     optional: int = -1
     """Index of an input that may be missing (-1): the bias."""
+    gain: float = math.inf
+    """Largest step of the inputs over that of the output, where LiteRT makes a fixed-point factor of it."""
 
 
 RULES = {
-    0: Rule(2, 2),  # ADD
+    0: Rule(2, 2, gain=1 << 10),  # ADD
     1: Rule(1, 1, 5, (1, 2, 3, 4)),  # AVERAGE_POOL_2D
-    2: Rule(1, 64),  # CONCATENATION
-    3: Rule(2, 3, 1, (1, 2), 2),  # CONV_2D
-    4: Rule(2, 3, 2, (1, 2), 2),  # DEPTHWISE_CONV_2D
+    2: Rule(1, 64, gain=1 << 10),  # CONCATENATION
+    3: Rule(2, 3, 1, (1, 2), 2, gain=256),  # CONV_2D
+    4: Rule(2, 3, 2, (1, 2), 2, gain=256),  # DEPTHWISE_CONV_2D
     6: Rule(1, 1),  # DEQUANTIZE
     14: Rule(1, 1),  # LOGISTIC
     17: Rule(1, 1, 5, (1, 2, 3, 4)),  # MAX_POOL_2D
-    18: Rule(2, 2),  # MUL
+    18: Rule(2, 2, gain=256),  # MUL
     19: Rule(1, 1),  # RELU
     21: Rule(1, 1),  # RELU6
     65: Rule(3, 3),  # SLICE
     97: Rule(2, 2),  # RESIZE_NEAREST_NEIGHBOR
-    114: Rule(1, 1),  # QUANTIZE
+    114: Rule(1, 1, gain=1 << 10),  # QUANTIZE
     117: Rule(1, 1),  # HARD_SWISH
 }
 """By BuiltinOperator; their LiteRT kernels check shapes and types themselves."""
-SLICE, RESIZE = 65, 97
+CONV, DEPTHWISE, DEQUANTIZE, MUL, SLICE, RESIZE, QUANTIZE = 3, 4, 6, 18, 65, 97, 114
+SCALES = {True: (1e-20, 1e20), False: (1e-9, 1e6)}
+"""Exclusive bounds of the scales of constants, and of what is computed."""
 
 
 def check(data: bytes) -> None:
@@ -141,6 +146,9 @@ class _Model:
         self._codes = [self._code(table) for table in root.tables(self._fields[1])]
         self._shapes: list[tuple[int, ...]] = []
         self._constants: dict[int, memoryview] = {}
+        self._kinds: list[int] = []
+        self._scale: list[float] = []
+        """The largest scale of each tensor; 0 where it has none."""
 
     def _buffer(self, table: _Table) -> memoryview:
         """Content of a buffer, in the flatbuffer or behind it."""
@@ -193,21 +201,26 @@ class _Model:
         if content := self._buffers[buffer]:
             _require(len(content) == elements * ITEM_BYTES[kind], "a constant has another size than its shape")
             self._constants[index] = content
-        scales = self._scales(table.table(fields[4]), shape) if 4 in fields else 0
-        _require(scales > 0 or kind not in QUANTIZED or index in self._constants, "an integer tensor has no scale")
-        _require(scales <= 1 or index in self._constants, "a tensor that is computed has several scales")
+        scales = self._scales(table.table(fields[4]), shape) if 4 in fields else ()
+        constant = index in self._constants
+        _require(bool(scales) or kind not in QUANTIZED or constant, "an integer tensor has no scale")
+        _require(len(scales) <= 1 or constant, "a tensor that is computed has several scales")
+        _require(kind in (FLOAT32, *QUANTIZED) or constant, f"a tensor of type {kind} is computed")
+        least, most = SCALES[constant]
+        _require(all(least < scale < most for scale in scales), "a scale is out of range")
+        self._kinds.append(kind)
+        self._scale.append(max(scales, default=0.0))
 
-    def _scales(self, table: _Table, shape: tuple[int, ...]) -> int:
-        """How many scales a tensor has: none, one, or one per channel."""
+    def _scales(self, table: _Table, shape: tuple[int, ...]) -> tuple[float, ...]:
+        """The scales of a tensor: none, one, or one per channel."""
         fields = table.slots(0, 1, 2, 3, 6)
         scales, zeros = table.numbers(fields.get(2), "f"), table.numbers(fields.get(3), "q")
         axis = _I32(self._data, fields[6])[0] if 6 in fields else 0
         _require(len(zeros) in (0, len(scales)), "scales and zero points differ in number")
-        _require(all(1e-20 < scale < 1e20 for scale in scales), "a scale is not a positive number")
         _require(all(-255 <= zero <= 255 for zero in zeros), "a zero point is out of range")
         per_channel = 0 <= axis < len(shape) and len(scales) == shape[axis]
         _require(len(scales) <= 1 or per_channel, "scales do not fit the channels")
-        return len(scales)
+        return scales
 
     def _operator(self, table: _Table, defined: set[int]) -> None:
         """Check one operator, whose inputs must be computed before it; add its output to ``defined``."""
@@ -222,12 +235,32 @@ class _Model:
         _require(defined.issuperset(inputs), f"operator {code} reads a tensor that is not computed before it")
         _require(len(outputs) == 1 and outputs[0] not in defined, f"operator {code} writes a tensor that has a value")
         self._options(table, fields, code, rule)
+        self._types(code, rule, inputs, outputs[0])
         if code == SLICE:
             self._slice(*inputs)
         if code == RESIZE:
             sizes = self._constant(inputs[1], 2)
             _require(all(1 <= size <= LONGEST_SIDE for size in sizes), f"a resize to {sizes}")
         defined.add(outputs[0])
+
+    def _types(self, code: int, rule: Rule, inputs: Sequence[int], output: int) -> None:
+        """One type goes through an operator; only DEQUANTIZE and QUANTIZE change it, and scales fit each other."""
+        kinds, out = [self._kinds[index] for index in inputs], self._kinds[output]
+        if code == DEQUANTIZE:
+            holds = kinds[0] in (FLOAT16, *QUANTIZED) and out == FLOAT32
+        elif code == QUANTIZE:
+            holds = kinds[0] in (FLOAT32, *QUANTIZED) and out in QUANTIZED
+        elif code in (CONV, DEPTHWISE):
+            holds = kinds in [[out, out], [out, out, INT32 if out == INT8 else FLOAT32]] and out in (FLOAT32, INT8)
+        elif code in (SLICE, RESIZE):
+            holds = kinds[0] == out and set(kinds[1:]) == {INT32}
+        else:
+            holds = set(kinds) == {out} and out in (FLOAT32, *QUANTIZED)
+        _require(holds, f"operator {code} takes types {kinds} and gives {out}")
+        if out in QUANTIZED and self._scale[output]:
+            steps = [self._scale[index] for index in inputs if self._kinds[index] in QUANTIZED] or [0.0]
+            joined = math.prod(steps[:2]) if code in (CONV, DEPTHWISE, MUL) else max(steps)
+            _require(joined <= rule.gain * self._scale[output], f"operator {code} has scales that do not fit")
 
     def _options(self, table: _Table, fields: dict[int, int], code: int, rule: Rule) -> None:
         """Options of another type than the operator's are no options to LiteRT."""

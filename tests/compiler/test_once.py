@@ -15,7 +15,6 @@ import yaml
 from click.testing import CliRunner
 
 from edge_yolov9 import bundle as bundles
-from edge_yolov9 import data as data_room
 from edge_yolov9 import registry
 from edge_yolov9.bench import latency
 from edge_yolov9.cli import main
@@ -23,7 +22,7 @@ from edge_yolov9.compiler import auto, search
 from edge_yolov9.compiler.calibration import recipe
 from edge_yolov9.compiler.gate import Gate
 from edge_yolov9.compiler.pipeline import CompileOptions
-from edge_yolov9.data import labels
+from edge_yolov9.data import dataset
 from tests.compiler.test_auto import BOARD
 from tests.conftest import DATA, DEMO
 
@@ -64,7 +63,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     count(Gate, "simulate", "float AP measured")
     count(bundles, "sha256", "checkpoint hashed", lambda path: path == DEMO)
     count(recipe, "read", "recipe read")
-    count(data_room, "read_yaml", "DATA read")
+    count(dataset, "read_yaml", "DATA read")
     return calls
 
 
@@ -101,10 +100,8 @@ def test_a_data_file_that_calibrates_and_scores_is_read_once(
     tmp_path: Path, counts: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = []
-    read_coco = labels.read_coco
-    monkeypatch.setattr(
-        "edge_yolov9.data.read_coco", lambda file, names: read.append(file.name) or read_coco(file, names)
-    )
+    read_coco = dataset.read_coco
+    monkeypatch.setattr(dataset, "read_coco", lambda file, names: read.append(file.name) or read_coco(file, names))
     words = ["compile", DEMO, "--target", "onnx", "--precision", "int8", "--imgsz", 64, "--calibration", DATA]
     words += ["--calibration-images", 2, "--max-drop", 100, "--fine-tuning", 0, "-o", tmp_path / "b"]
     result = CliRunner().invoke(main, [str(word) for word in words])

@@ -121,6 +121,42 @@ def test_an_edit_is_refused(content: bytes, edit: Callable[[Model], object]) -> 
         structure.check(packed(model))
 
 
+def input_of(model: Model, code: int) -> Any:
+    """The tensor that an operator of this kind reads first."""
+    return model.subgraphs[0].tensors[operator(model, code).inputs[0]]
+
+
+def step(model: Model, value: float, output: bool = False) -> None:
+    """Give the input or output of the first convolution another scale."""
+    first = operator(model, CONV)
+    tensor = model.subgraphs[0].tensors[first.outputs[0] if output else first.inputs[0]]
+    tensor.quantization.scale = [value]
+
+
+INT8_EDITS: dict[str, Callable[[Model], object]] = {
+    "scale that no fixed-point factor holds": lambda m: step(m, 1e19),
+    "scale of nothing": lambda m: step(m, 1e-19),
+    "scales that do not fit each other": lambda m: step(m, 1e-8, output=True),
+    "int8 called float16": lambda m: setattr(input_of(m, CONV), "type", 1),
+    "int8 called float32": lambda m: setattr(input_of(m, CONV), "type", 0),
+}
+
+
+@pytest.mark.parametrize("edit", INT8_EDITS.values(), ids=INT8_EDITS)
+def test_an_edit_of_an_int8_graph_is_refused(compiled: Compiled, edit: Callable[[Model], object]) -> None:
+    """The first, second and fourth ended the process in LiteRT."""
+    content = (compiled("tflite", "int8") / "model.tflite").read_bytes()
+    model = schema.ModelT.InitFromPackedBuf(content)
+    for buffer in model.buffers:
+        if buffer.offset > 1:  # behind the flatbuffer, which a packed model is not
+            data = content[buffer.offset : buffer.offset + buffer.size]
+            buffer.data, buffer.offset, buffer.size = np.frombuffer(data, np.uint8), 0, 0
+    structure.check(packed(model))
+    edit(model)
+    with pytest.raises(ValueError, match=r"scale|type"):
+        structure.check(packed(model))
+
+
 @pytest.mark.parametrize("data", [b"", b"TFL3", b"\xff" * 64, b"\0" * 64, b"TFL3" * 100])
 def test_what_is_no_flatbuffer(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
