@@ -111,7 +111,7 @@ def test_images_that_are_missing_changed_or_elsewhere_are_named(made: Path, tmp_
         ("version = 1", "its content: dataset is missing"),
         ("version = 2", "newer"),
         ('version = "1"', "version must be an integer, got '1'"),
-        ("version = " + 9999 * "[", "recursion"),
+        ("version = " + 9999 * "[", "nested too deep"),
         (
             "version = 1\ndataset = ''\nsplit = ''\nrule = ''\nseed = 0\nnames = []\n"
             "images = [{ id = inf, file = '', sha256 = '' }]",
