@@ -47,7 +47,8 @@ def test_the_demo_checkpoint_on_bccd(tmp_path):
     assert set(FIGURES) < set(data)
     assert [entry["name"] for entry in data["classes"]] == ["RBC", "WBC", "Platelets"]
     assert (data["images"], data["input_size"], data["kind"]) == (72, [320, 320], "checkpoint")
-    assert data["settings"] == {"confidence": 0.001, "iou": 0.7, "max_detections": 300, "multi_label": True}
+    published = {"confidence": 0.001, "iou": 0.7, "max_detections": 300, "multi_label": True, "class_agnostic": False}
+    assert data["settings"] == published
     assert f"AP     {data['AP']:.4f}" in result.stdout
 
 
