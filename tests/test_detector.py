@@ -230,8 +230,8 @@ def test_detector_loads_no_training_or_compiling_package(compiled: Compiled, tar
     tops, own = json.loads(done.stdout.splitlines()[-1])
     assert not set(tops) & set(FORBIDDEN)
     rooms = {"bundle", "decode", "detections", "detector", "errors", "geometry", "lane", "registry"}
-    rooms |= {"targets", "variants", "files", "images", "text"}
-    system = {f"edge_yolov9.system{module}" for module in ("", ".closing", ".cpu", ".folders", ".imports")}
+    rooms |= {"targets", "variants", "files", "images", "text", "typed"}
+    system = {f"edge_yolov9.system{module}" for module in ("", ".children", ".closing", ".cpu", ".folders", ".imports")}
     assert {name.split(".")[1] for name in own if "." in name and name not in system} <= rooms
 
 
