@@ -204,7 +204,7 @@ def test_training_and_converted_file_are_one_model(shared: Path) -> None:
     ("content", "says"),
     [
         (b"", "an empty file"),
-        (b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(99), "neither of the two known formats"),
+        (b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(99), "is a picture (JPEG)"),
         (b"\x08\x07\x12\x07pytorch" + bytes(99), "an ONNX model, which is already exported"),
         (b"names\ncat\ndog\n", "neither of the two known formats"),
         (b"classes\ncat\n.", "asks for lasses.cat"),
