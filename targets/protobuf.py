@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 Fields = dict[int, list[Any]]
-"""By number: what is stored, as an ``int`` (two's complement undone) or a ``memoryview``."""
+"""Values by field number, in the order stored: an ``int`` from 0 to 2**64 - 1 (:func:`integer` knows the sign), or a
+``memoryview`` (4 bytes where the field is a float)."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,11 @@ def _varint(data: memoryview, position: int) -> tuple[int, int]:
 
 
 def integer(fields: Mapping[int, Sequence[Any]], number: int) -> int:
-    """A whole number of 64 bits; 0 where it is not stored."""
+    """The signed 64-bit integer of field ``number``; 0 where it is not stored."""
     value: int = fields[number][0] if number in fields else 0
     return value - (1 << 64) if value >> 63 else value
 
 
 def integers(stored: Sequence[Any]) -> tuple[int, ...]:
-    """A list of whole numbers."""
+    """The values of a repeated field as signed 64-bit integers."""
     return tuple(value - (1 << 64) if value >> 63 else value for value in stored)

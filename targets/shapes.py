@@ -36,7 +36,8 @@ def elements(shape: Shape) -> int:
 def window(source: Shape, kernel: Shape, strides: Shape, dilations: Shape, pads: Shape) -> tuple[int, ...]:
     """Height and width behind a window of ``kernel`` (h, w). ``pads`` are (top, left, bottom, right), pixels."""
     require(
-        len(source) == 4 and tuple(map(len, (kernel, strides, dilations, pads))) == (2, 2, 2, 4), "a window is flat"
+        len(source) == 4 and tuple(map(len, (kernel, strides, dilations, pads))) == (2, 2, 2, 4),
+        "a window is not two-dimensional",
     )
     require(all(1 <= step <= LONGEST_STEP for step in (*kernel, *strides, *dilations)), "a step is out of range")
     require(all(0 <= pad <= LONGEST_STEP for pad in pads), "a padding is out of range")
@@ -47,21 +48,21 @@ def window(source: Shape, kernel: Shape, strides: Shape, dilations: Shape, pads:
 
 
 def convolution(source: Shape, kernel: Shape, group: int, strides: Shape, dilations: Shape, pads: Shape) -> Shape:
-    """Behind a convolution with a kernel (out, in / group, h, w)."""
+    """Output of a convolution; ``kernel`` is the shape of its weight (out, in / group, h, w)."""
     require(len(kernel) == 4 and len(source) == 4 and 1 <= group <= kernel[0], "a convolution has another form")
     require(source[1] == kernel[1] * group and kernel[0] % group == 0, "a convolution does not fit its channels")
     return (source[0], kernel[0], *window(source, kernel[2:], strides, dilations, pads))
 
 
 def pool(source: Shape, kernel: Shape, strides: Shape, dilations: Shape, pads: Shape) -> Shape:
-    """Behind a pooling of windows (h, w), each of which sees a pixel."""
+    """Output of a pooling with a window ``kernel`` (h, w); a window that sees padding alone is refused."""
     behind = window(source, kernel, strides, dilations, pads)
     require(all(pad < side for pad, side in zip(pads, kernel * 2, strict=True)), "a window sees nothing but padding")
     return (*source[:2], *behind)
 
 
 def broadcast(first: Shape, second: Shape) -> Shape:
-    """Of an operation on pairs of elements, by numpy's rule."""
+    """Output of an elementwise operation on two tensors, by numpy's broadcasting."""
     rank = max(len(first), len(second))
     pairs = list(zip((1,) * (rank - len(first)) + first, (1,) * (rank - len(second)) + second, strict=True))
     require(all(a == b or 1 in (a, b) for a, b in pairs), "shapes do not fit each other")
@@ -69,7 +70,7 @@ def broadcast(first: Shape, second: Shape) -> Shape:
 
 
 def concatenation(parts: Sequence[Shape], axis: int) -> Shape:
-    """Of parts that are alike but along ``axis``."""
+    """Output of joining tensors that differ in size along ``axis`` alone."""
     require(1 <= len(parts) <= MOST_PARTS and 0 <= axis < len(parts[0]), "parts are joined along no axis")
     rest = {(len(shape), shape[:axis], shape[axis + 1 :]) for shape in parts}
     require(len(rest) == 1, "parts differ in more than their axis")
@@ -77,8 +78,11 @@ def concatenation(parts: Sequence[Shape], axis: int) -> Shape:
 
 
 def scaled(source: Shape, scales: Sequence[float]) -> Shape:
-    """Of a tensor that is enlarged."""
-    require(len(scales) == len(source) and all(1 <= scale <= LARGEST_SCALE for scale in scales), "a resize by that")
+    """Output of an enlargement by a factor for each axis."""
+    require(
+        len(scales) == len(source) and all(1 <= scale <= LARGEST_SCALE for scale in scales),
+        f"a resize by {tuple(scales)[:9]}",
+    )
     return tuple(math.floor(side * scale) for side, scale in zip(source, scales, strict=True))
 
 
@@ -90,7 +94,7 @@ def resized(source: Shape, sizes: Shape) -> Shape:
 
 
 def sliced(source: Shape, starts: Shape, ends: Shape, axes: Shape, steps: Iterable[int]) -> Shape:
-    """Of a part of a tensor. An end may lie behind the tensor's."""
+    """Output of a slice with step 1; an end past the tensor's is cut to it."""
     require(set(steps) <= {1}, "a slice in other steps than 1")
     require(len(set(axes)) == len(axes) and all(0 <= axis < len(source) for axis in axes), "a slice along no axis")
     shape = list(source)

@@ -44,7 +44,7 @@ class Measurement(ABC):
     @property
     @abstractmethod
     def _draws(self) -> tuple[int, Pair]:
-        """How many medians were drawn, at most ten, and their least and greatest."""
+        """How many draws (medians of parts, or measurements) there are, at most ten; their least and greatest."""
 
     @property
     def error(self) -> float | None:
@@ -83,7 +83,7 @@ class Many(Measurement):
     iqr: Pair
     """25th and 75th percentile."""
     rounds: Pair
-    """Least and greatest median of ``ROUNDS`` runs of neighbours: what a second measurement would move by."""
+    """Least and greatest median of ``ROUNDS`` parts of consecutive values: how far a second measurement may move."""
     histogram: Histogram
 
     def __post_init__(self) -> None:
@@ -142,11 +142,11 @@ def check_size(*values: float) -> None:
             raise ValueError(f"expected a measurement below {LARGEST:g}, got {value:g}")
 
 
-def summary(values: ArrayLike, rounds: int = ROUNDS) -> Many:
-    """Summarize many measurements, given in the order they were taken; ``rounds`` as for :attr:`Many.rounds`."""
+def summary(values: ArrayLike) -> Many:
+    """Summarize many measurements, given in the order they were taken."""
     array = np.asarray(values, np.float64)
     low, p25, p50, p75, p90, p99, high = (float(v) for v in np.percentile(array, (0, 25, 50, 75, 90, 99, 100)))
-    medians = [float(np.median(part)) for part in np.array_split(array, min(rounds, len(array)))]
+    medians = [float(np.median(part)) for part in np.array_split(array, min(ROUNDS, len(array)))]
     return Many(
         n=len(array),
         p50=rounded(p50),

@@ -131,7 +131,7 @@ def by_stage(pipeline: Pipeline, encoded: Encoded, frames: int, limit_s: float =
 
     Args:
         pipeline: warmed up.
-        encoded: frames as ``pipeline.pictures`` gives them.
+        encoded: frames as ``edge_yolov9.bench.frames.pictures`` gives them.
         frames: how many, in turn; fewer, but ``LEAST_FRAMES``, when they take longer than ``limit_s`` seconds.
     """
     times = np.empty((frames, 5))

@@ -13,7 +13,9 @@ from edge_yolov9.bench import child
 FRAMES = 10
 MB = 1e6
 STEPS = ("interpreter", "import", "runtime_import", "model_load", "first_inference")
-"""Python itself; this package with numpy and OpenCV; the vendor's runtime; reading, checking and loading the bundle."""
+"""Of a start-up, in order: Python until it runs this module; this package with numpy and OpenCV; the target's session
+module (for onnx and openvino with the vendor's runtime; tflite and jetson load theirs in ``model_load``); reading,
+checking and loading the bundle; the first frame."""
 
 
 @dataclass(frozen=True)

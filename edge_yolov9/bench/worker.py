@@ -58,7 +58,7 @@ class Timings:
 
 
 def time_bundle(settings: Settings, progress: child.TextProgress) -> Timings:
-    """Warm-up, stages, sustained run and throughput, in this process; ``progress`` is called for every phase."""
+    """Warm-up, stages, sustained run and throughput, in this process; ``progress`` hears of each but the warm-up."""
     notices = Notices()
     logging.getLogger("edge_yolov9").addHandler(notices)
     bundle = bundles.read(settings.bundle, key=settings.key)

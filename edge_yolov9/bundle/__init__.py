@@ -106,7 +106,10 @@ class Bundle:
 
     @property
     def digest(self) -> str:
-        """sha256 over the file digests: one name for the whole bundle."""
+        """sha256 over the digests of the files that the manifest lists.
+
+        The manifest itself is not in it: bundles that differ only in class names or thresholds have the same digest.
+        """
         return hashlib.sha256(json.dumps(self.manifest.files, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -207,7 +210,7 @@ def enclosing(path: Path) -> Path | None:
 
 
 def seal(folder: Path, manifest: Manifest) -> Bundle:
-    """Hash every file in ``folder`` and write the manifest, last."""
+    """Hash every file in ``folder`` but manifest and signature, then write the manifest. Call it last."""
     digests = {
         file.relative_to(folder).as_posix(): sha256(file)
         for file in sorted(folder.rglob("*"))

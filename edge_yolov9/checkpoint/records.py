@@ -41,7 +41,7 @@ class StorageRef:
 
 @dataclass(frozen=True, eq=False)
 class TensorRef:
-    """A tensor as the pickle describes it: a strided view (elements) of a storage. Not yet checked."""
+    """A tensor as the pickle describes it: a strided view of a storage, in elements. Not yet checked."""
 
     storage: StorageRef
     offset: int

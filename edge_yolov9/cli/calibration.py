@@ -12,7 +12,7 @@ from edge_yolov9.cli.common.terminal import echo
 
 @click.group()
 def calibration() -> None:
-    """Recipes: which images calibrate INT8."""
+    """Make calibration recipes: lists of the images that calibrate INT8."""
 
 
 @calibration.command()
@@ -25,18 +25,16 @@ def calibration() -> None:
     show_default=True,
     help="Split of DATA to choose from; not the one that AP is measured on.",
 )
-@click.option("-n", "--number", default=512, show_default=True, help="Most images that are chosen.")
+@click.option("-n", "--number", default=512, show_default=True, help="Choose at most this many images.")
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Seed of the draw between images that add the same.",
+    help="Seed of the order in which equally useful images are taken.",
 )
 @strict_option
-@click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help="File that becomes the recipe, NAME.toml."
-)
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Recipe to write, NAME.toml.")
 def select(data: Path, split: str, number: int, seed: int, strict: bool, output: Path) -> None:
     """Choose images that show every class and object size, dark and bright, nothing twice.
 

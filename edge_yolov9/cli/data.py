@@ -16,7 +16,7 @@ NAMES = ("data.html", "data.json", "pictures.json")
 
 @click.command()
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for the page, its JSON and what is kept.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for data.html, data.json and pictures.json.")
 @strict_option
 @click.option("--json", "json_file", metavar="FILE", help="File for the JSON; - for standard output.")
 def data(data: Path, out: Path | None, strict: bool, json_file: str | None) -> None:

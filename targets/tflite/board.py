@@ -22,7 +22,7 @@ class EdgeTpu:
 
     compiler: Literal["edgetpu_compiler"]
     command: str
-    """What compiles the model elsewhere."""
+    """Command line that the user runs, on a machine that has the compiler."""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ TOOLS = ("litert-torch", "litert-converter", "ai-edge-quantizer", "ai-edge-liter
 
 
 def check(board: Board, precision: str, target_options: Mapping[str, object]) -> None:
-    """Refuse a board whose compiler is missing.
+    """Refuse an Ethos-U board where vela is not installed. The Edge TPU's compiler runs elsewhere.
 
     Raises:
         CompileError: the board's NPU needs vela, which is not installed.
@@ -120,7 +120,7 @@ def _spec(name: str, details: dict[str, Any]) -> TensorSpec:
 
 @contextmanager
 def _vendor(step: str, log: Path) -> Iterator[None]:
-    """Send what the toolchain prints, from C++ too, to ``log``, and map its exceptions.
+    """Send what the toolchain prints, from C++ too, to ``log``; silence its warnings; map its exceptions.
 
     Raises:
         CompileError: the toolchain raised; its own exception is the cause.

@@ -1,6 +1,6 @@
 """Which tensor of the LiteRT graph is which of the ONNX graph, by what flows through them on one image.
 
-The converter renames and reorders; values do not lie. Equal values need the same range, so ties are harmless.
+The converter renames and reorders; the values stay the same. Equal values need the same range, so ties are harmless.
 """
 
 from __future__ import annotations

@@ -20,12 +20,14 @@ Ranges = dict[str, dict[str, NDArray[np.float32]]]
 
 
 def to_int8(model: Path, plan: Plan, image: NDArray[np.uint8], input_tensor: str) -> bytes:
-    """The model with int8 weights per channel and int8 activations, inputs and outputs; pixels keep scale 1.
+    """The model with int8 weights per channel and int8 activations; pixels have scale 1.
+
+    Operators that touch a tensor that the plan keeps float stay float32; all outputs do where it keeps one of them.
 
     Args:
         model: float32 file made of the plan's weights.
         plan: ranges by the names of the ONNX graph.
-        image: letterboxed calibration image (H, W, 3) uint8 BGR, by which the tensors are told apart.
+        image: letterboxed calibration image (H, W, 3) uint8 BGR, for both graphs: tensors of equal values are paired.
         input_tensor: name of the pixels.
 
     Raises:

@@ -42,7 +42,8 @@ class Rule:
     optional: int = -1
     """Index of an input that may be missing (-1): the bias."""
     gain: float = math.inf
-    """Largest step of the inputs over that of the output, where LiteRT makes a fixed-point factor of it."""
+    """Largest ratio of the inputs' scale (of convolutions and MUL: the product) to the output's, which LiteRT turns
+    into a fixed-point factor."""
 
 
 RULES = {
@@ -62,7 +63,7 @@ RULES = {
     114: Rule(1, 1, gain=1 << 10),  # QUANTIZE
     117: Rule(1, 1),  # HARD_SWISH
 }
-"""By BuiltinOperator; their LiteRT kernels check shapes and types themselves."""
+"""By BuiltinOperator. Their LiteRT kernels check shapes; types and scales are checked here."""
 CONV, DEPTHWISE, DEQUANTIZE, MUL, SLICE, RESIZE, QUANTIZE = 3, 4, 6, 18, 65, 97, 114
 SCALES = {True: (1e-20, 1e20), False: (1e-9, 1e6)}
 """Exclusive bounds of the scales of constants, and of what is computed."""
@@ -91,7 +92,7 @@ class _Table:
     def slots(self, *known: int) -> dict[int, int]:
         """Position of every field that is stored, by its slot.
 
-        There must be no others than ``known``, where these are given: a later schema may name other files.
+        There must be no others than ``known``, where these are given: a later schema may name data outside the file.
         """
         start = self._position - _I32(self._file, self._position)[0]
         form = self._forms.get(start)
@@ -263,7 +264,7 @@ class _Model:
             _require(joined <= rule.gain * self._scale[output], f"operator {code} has scales that do not fit")
 
     def _options(self, table: _Table, fields: dict[int, int], code: int, rule: Rule) -> None:
-        """Options of another type than the operator's are no options to LiteRT."""
+        """Strides, dilations and windows are from 1 to LONGEST_STEP; options of another type LiteRT ignores."""
         if not rule.steps:
             return
         kind = self._data[fields[3]] if 3 in fields else 0

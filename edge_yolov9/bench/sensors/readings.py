@@ -78,7 +78,10 @@ def clocks(root: Path = ROOT) -> dict[str, float]:
 
 
 def throttle_events(root: Path = ROOT) -> int | None:
-    """How often Intel cores and packages have throttled since the system started."""
+    """Intel's throttle counts under every CPU, added up since the system started; only whether it grows means anything.
+
+    A package counts once for each CPU of it. None where there are none.
+    """
     counts = [
         number(file) for file in matching(root, "sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/*_throttle_count")
     ]

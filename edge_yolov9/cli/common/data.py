@@ -18,4 +18,4 @@ def tell(line: str) -> None:
 
 def looking(done: int, total: int) -> None:
     """Show on a terminal how many images were looked at."""
-    live("" if done == total else f"look at {done} of {total} images")
+    live("" if done == total else f"looked at {done} of {total} images")
