@@ -17,6 +17,8 @@ from edge_yolov9.bundle import Bundle
 from edge_yolov9.registry import target
 
 STARTS = 3
+HEADLESS = "opencv-python-headless"
+"""Stands for the OpenCV that this package requires where there is no desktop."""
 MB = 1e6
 
 
@@ -91,7 +93,7 @@ def packages(runtime: str) -> Packages:
     module = row.runtime
     owners = importlib.metadata.packages_distributions().get(module or "", [])
     sizes: dict[str, Package] = {}
-    for name in required(["edge-yolov9", *owners, *([] if row.built_in else [row.distribution.split()[0]])]):
+    for name in required(["edge-yolov9", HEADLESS, *owners, *([] if row.built_in else [row.distribution.split()[0]])]):
         installed = importlib.metadata.distribution(name)
         sizes[name] = Package(installed.version, rounded(installed_bytes(installed) / MB))
     absent = module is not None and not owners

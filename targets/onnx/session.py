@@ -18,6 +18,7 @@ from edge_yolov9.errors import BundleError, InferenceError
 from edge_yolov9.registry import Session, trial
 from edge_yolov9.registry.extra import shared_extra
 from edge_yolov9.system.cpu import cores
+from edge_yolov9.text import LONGEST, short
 
 from ..whole_onnx import read_onnx
 from . import structure
@@ -131,4 +132,4 @@ class OnnxSession(Session):
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return short(error, LONGEST) or type(error).__name__

@@ -18,7 +18,7 @@ from edge_yolov9.errors import BundleError, InferenceError
 from edge_yolov9.registry import Session, trial
 from edge_yolov9.registry.extra import shared_extra
 from edge_yolov9.system.cpu import stated_limit
-from edge_yolov9.text import logger
+from edge_yolov9.text import LONGEST, logger, short
 
 from . import structure
 
@@ -168,4 +168,5 @@ def _check_input(bundle: Bundle, compiled: Any) -> None:
 
 def _last_line(error: Exception) -> str:
     """OpenVINO prefixes its reason with lines that say where in its source it was raised."""
-    return next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
+    lines = (line.strip() for line in reversed(str(error).splitlines()))
+    return short(next(filter(None, lines), type(error).__name__), LONGEST)

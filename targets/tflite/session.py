@@ -16,6 +16,7 @@ from edge_yolov9.registry import Session
 from edge_yolov9.registry.extra import shared_extra
 from edge_yolov9.system.cpu import cores
 from edge_yolov9.system.imports import load
+from edge_yolov9.text import LONGEST, short
 
 from . import structure
 
@@ -97,7 +98,7 @@ class TfliteSession(Session):
             for buffer, index in zip(self._buffers, self._outputs, strict=True):
                 np.copyto(buffer, self._interpreter.tensor(index)().reshape(buffer.shape))
         except FAILURES as error:
-            raise InferenceError(f"LiteRT failed on a frame: {error}") from error
+            raise InferenceError(f"LiteRT failed on a frame: {short(error, LONGEST)}") from error
         return [buffer.T for buffer in self._buffers]
 
     def _write(self, image: NDArray[np.uint8]) -> None:

@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import random
+import re
 import resource
 import select
 import shutil
@@ -438,10 +439,12 @@ def campaign(name: str, count: int, seed: int, folder: Path) -> list[str]:
                 line = child.stdout.readline()
                 if not line:
                     break
-                word, digits, *rest = line.split(maxsplit=2)
-                begun = int(digits)
-                if word == "finding":
-                    findings.append(f"{name} {digits}: {''.join(rest).strip()} ({folder / digits})")
+                report = re.match(r"(begin|finding) (\d+) ?(.*)", line)
+                if report is None:
+                    continue  # a runtime that prints
+                begun = int(report[2])
+                if report[1] == "finding":
+                    findings.append(f"{name} {begun}: {report[3]} ({folder / report[2]})")
         if child.returncode and begun < number:
             raise RuntimeError(f"{name}: the whole input does not open: {errors.read_text()[-2000:]}")
         if child.returncode:

@@ -16,7 +16,7 @@ from tests.fuzz import mutations
 def test_the_checkpoint_reader_withstands_fuzzing(tmp_path: Path) -> None:
     pytest.importorskip("atheris", reason="coverage-guided fuzzing needs atheris")
     (tmp_path / "corpus").mkdir()
-    limits = ["-max_total_time=10", "-timeout=20", "-rss_limit_mb=3000", f"-artifact_prefix={tmp_path}/"]
+    limits = ["-max_total_time=10", "-timeout=20", "-rss_limit_mb=6000", f"-artifact_prefix={tmp_path}/"]
     command = [sys.executable, "-m", "tests.fuzz.checkpoint", str(tmp_path / "corpus"), *limits]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
