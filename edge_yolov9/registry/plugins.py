@@ -14,12 +14,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
 from edge_yolov9.errors import TargetError
 from edge_yolov9.files import from_json
 from edge_yolov9.registry.rows import TARGETS, Target
 from edge_yolov9.text import shown
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "edge_yolov9.targets"
 
@@ -28,6 +31,8 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
 def declared() -> dict[str, list[EntryPoint]]:
     """The entry points of installed packages by the target's name; several where packages collide."""
+    from importlib.metadata import entry_points  # takes 15 ms, which an own target does without
+
     by_name: dict[str, list[EntryPoint]] = {}
     for entry in entry_points(group=GROUP):
         by_name.setdefault(entry.name, []).append(entry)
