@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_yolov9.data.coco import LARGEST_COORDINATE, LONGEST_SIDE
-from edge_yolov9.data.formats.xml import parse_xml
+from edge_yolov9.data.formats.xml import coordinates, parse_xml, stated_size
 from edge_yolov9.data.objects import Outline, make_objects, outline_of
 from edge_yolov9.data.reading import is_file, shorten
 from edge_yolov9.data.records import ImageRecord, Split
@@ -61,7 +60,11 @@ def cvat_split(name: str, names: tuple[str, ...], images: Path, path: Path, miss
                 raise DataError(f"{brief(path)}: {shape.tag} {len(rows) + 1} of {brief(file.name)}: {error}") from None
             outlines.append(outline)
         objects = make_objects(rows, outlines=outlines, places=range(1, len(rows) + 1))
-        records.append(ImageRecord(file, number, len(names), None, objects, _size(item)))
+        records.append(
+            ImageRecord(
+                file, number, len(names), None, objects, stated_size(item.get("height", ""), item.get("width", ""))
+            )
+        )
     if not records:
         raise DataError(f"{brief(path)} lists no image; {name} would be empty")
     missing = [record.path for record in records if not is_file(record.path)]
@@ -80,7 +83,7 @@ def _class(shape: ElementTree.Element, classes: Mapping[str, int]) -> int:
 
 
 def _box(shape: ElementTree.Element) -> Corners:
-    x1, y1, x2, y2, angle = _numbers([shape.get(key, "") for key in ("xtl", "ytl", "xbr", "ybr")] + [_angle(shape)])
+    x1, y1, x2, y2, angle = coordinates([shape.get(key, "") for key in ("xtl", "ytl", "xbr", "ybr")] + [_angle(shape)])
     if x2 < x1 or y2 < y1:
         raise ValueError("it ends before it begins")
     if not angle:
@@ -97,26 +100,9 @@ def _angle(shape: ElementTree.Element) -> str:
 
 
 def _polygon(shape: ElementTree.Element) -> tuple[Corners, Outline]:
-    numbers = _numbers(shape.get("points", "").replace(";", ",").split(","))
+    numbers = coordinates(shape.get("points", "").replace(";", ",").split(","))
     if len(numbers) < 6 or len(numbers) % 2:
         raise ValueError(f"expected three points or more, found {len(numbers)} numbers")
     points = np.array(numbers).reshape(-1, 2)
     (x1, y1), (x2, y2) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
     return (x1, y1, x2, y2), outline_of([numbers])
-
-
-def _numbers(texts: list[str]) -> list[float]:
-    try:
-        numbers = [float(text) for text in texts]
-    except ValueError:
-        raise ValueError(f"expected numbers, found {shown(texts)[:90]}") from None
-    if not all(math.isfinite(number) and abs(number) <= LARGEST_COORDINATE for number in numbers):
-        raise ValueError(f"expected pixels, found {shown(texts)[:90]}")
-    return numbers
-
-
-def _size(item: ElementTree.Element) -> tuple[int, int] | None:
-    height, width = item.get("height", ""), item.get("width", "")
-    if all(text.isdecimal() and 0 < len(text) < 8 and 0 < int(text) <= LONGEST_SIDE for text in (height, width)):
-        return int(height), int(width)
-    return None

@@ -7,8 +7,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from pathlib import Path
 
-from edge_yolov9.data.coco import LARGEST_COORDINATE, LONGEST_SIDE
-from edge_yolov9.data.formats.xml import parse_xml
+from edge_yolov9.data.formats.xml import coordinates, parse_xml, stated_size
 from edge_yolov9.data.objects import Objects, make_objects
 from edge_yolov9.data.reading import is_file, read_text, shorten
 from edge_yolov9.data.records import ImageRecord, Split
@@ -94,12 +93,7 @@ def _row(item: ElementTree.Element, classes: Mapping[str, int]) -> tuple[float, 
         turned = " (a rotated box: export upright ones)" if item.find("robndbox") is not None else ""
         raise ValueError(f"it has no bndbox{turned}")
     texts = [_text(box, side) for side in SIDES]
-    try:
-        corners = [float(text) for text in texts]
-    except ValueError:
-        raise ValueError(f"expected numbers for {', '.join(SIDES)}, found {shown(texts)[:90]}") from None
-    if not all(math.isfinite(value) and abs(value) <= LARGEST_COORDINATE for value in corners):
-        raise ValueError(f"expected pixels for {', '.join(SIDES)}, found {shown(texts)[:90]}")
+    corners = coordinates(texts, f" for {', '.join(SIDES)}")
     if corners[2] < corners[0] or corners[3] < corners[1]:
         raise ValueError(f"its box ends before it begins: {shown(texts)[:90]}")
     return (classes[name], *corners, 0.0, math.nan)
@@ -107,12 +101,7 @@ def _row(item: ElementTree.Element, classes: Mapping[str, int]) -> tuple[float, 
 
 def _size(root: ElementTree.Element) -> tuple[int, int] | None:
     stated = root.find("size")
-    texts = [] if stated is None else [_text(stated, side) for side in ("height", "width")]
-    if len(texts) == 2 and all(text.isdecimal() and len(text) < 8 for text in texts):
-        height, width = map(int, texts)
-        if 0 < height <= LONGEST_SIDE and 0 < width <= LONGEST_SIDE:
-            return height, width
-    return None
+    return None if stated is None else stated_size(_text(stated, "height"), _text(stated, "width"))
 
 
 def _text(item: ElementTree.Element, tag: str) -> str:
